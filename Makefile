@@ -1,0 +1,64 @@
+# Everything runs in .venv, which the first target that needs it creates. Python 3.11 and make are all it takes.
+
+PORT ?= 8000
+JOBS ?= 2
+# The executable pages: those with a jupytext header. One alone: make reference PAGES=book/tangent.md
+PAGES ?= $(shell grep -l '^jupytext:' book/*.md)
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+HTML := _build/html
+
+# The first of these that runs and is new enough; looked up only when .venv has to be made.
+PYTHON = $(shell for p in python3.11 python3; do \
+    $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+
+# Notebooks run in the kernel of .venv even where the home folder holds another, draw no progress bars into pages, and
+# show figures in the page whatever backend the reader's shell has chosen.
+NOTEBOOK := JUPYTER_PREFER_ENV_PATH=1 TQDM_DISABLE=1 MPLBACKEND=module://matplotlib_inline.backend_inline
+
+# Pages are run one after another and compile much the same functions: keep what XLA compiled. Log level 3, because on
+# some processors the loader reports, harmlessly, on stderr a tuning flag it does not know, and a page must not write there.
+# The tests run in parallel and go without: two processes may write one entry at once.
+CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
+    JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1 TF_CPP_MIN_LOG_LEVEL=3
+
+.PHONY: help book serve test reference bench clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Installed anew only when the requirements change.
+$(READY): requirements.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer found" >&2; exit 1; }
+	@echo "Installing into $(VENV): about a minute, about 1 GB, once."
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+# --all: without it an unchanged page is not run again, even when mepmeta changed. -W -n: a warning or a dead reference fails.
+book: $(READY) ## build the book: every page executed, warnings are errors
+	$(NOTEBOOK) $(CACHE) $(BIN)/jupyter-book build . --all -W -n --keep-going
+	@echo
+	@echo "The book: $(CURDIR)/$(HTML)/index.html   (or: make serve)"
+
+serve: $(READY) ## show the built book on this machine, http://127.0.0.1:PORT
+	@test -f $(HTML)/index.html || { echo "make: no book yet; run: make book" >&2; exit 1; }
+	$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $(HTML)
+
+test: $(READY) ## lint, unit tests and doctests, every notebook against its reference outputs
+	$(BIN)/ruff check .
+	$(BIN)/pytest
+	$(NOTEBOOK) $(BIN)/pytest --nbval --nbval-current-env tests/notebooks -n $(JOBS) --dist loadscope
+
+reference: $(READY) ## run the pages and store their outputs as the new references
+	$(NOTEBOOK) $(CACHE) $(BIN)/python tests/reference.py $(PAGES)
+
+bench: $(READY) ## run the benchmarks, one after another
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+clean: ## remove what was built and cached, keep .venv
+	rm -rf _build .cache .pytest_cache .ruff_cache .hypothesis
+	find . -name $(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +

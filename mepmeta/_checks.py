@@ -1,0 +1,81 @@
+"""Checks at the public boundary: bad input becomes a ``ValueError`` in words, before anything is compiled.
+
+Shapes and dtypes are checked always. Values are checked when they are known: inside ``jit``, ``vmap`` or
+``grad`` they are not, and the check is left to the caller of the outermost transformation. A known value met
+while something else is being traced is still checked, hence ``ensure_compile_time_eval``.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.tree_util import Partial, all_leaves
+
+__all__ = ["as_pytree", "check_energy", "check_params", "check_path", "check_state", "known"]
+
+
+def as_pytree(energy: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """An energy that may cross a ``jit`` boundary: a plain function becomes a pytree without leaves."""
+    if not callable(energy):
+        raise ValueError(f"the energy must be callable, x -> scalar, got {type(energy).__name__}")
+    return Partial(energy) if all_leaves([energy]) else energy
+
+
+def known(*values: Any) -> bool:
+    """Whether all values are concrete numbers rather than stand-ins of a transformation."""
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+
+
+def check_state(x: Array, name: str) -> None:
+    """A state is a float array, finite."""
+    if not hasattr(x, "dtype") or not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(f"{name} must be a float array, got {getattr(x, 'dtype', type(x).__name__)}")
+    if known(x) and not np.all(np.isfinite(x)):
+        raise ValueError(f"{name} has coordinates that are not finite")
+
+
+def check_path(path: Array, geometry: Any) -> None:
+    """A path is at least three finite images, neighbours apart."""
+    check_state(path, "path")
+    if path.ndim < 2 or path.shape[0] < 3:
+        raise ValueError(f"a path is an array (P, *shape) of P >= 3 images, got shape {path.shape}")
+    if known(path):
+        with jax.ensure_compile_time_eval():
+            steps = np.asarray(jax.vmap(geometry.distance)(path[:-1], path[1:]))
+        if not np.all(steps > 0):
+            n = int(np.argmin(steps))
+            raise ValueError(f"images {n} and {n + 1} coincide: a path needs neighbours apart for its tangent")
+
+
+def check_energy(energy: Callable[[Array], Array], path: Array, *, distinct: bool = False) -> None:
+    """The energy maps an image to a finite float scalar; with ``distinct``, no three in a row are equal."""
+    image = jax.ShapeDtypeStruct(path.shape[1:], path.dtype)
+    try:
+        out = jax.eval_shape(energy, image)
+    except (TypeError, IndexError) as error:
+        raise ValueError(f"the energy does not take an image of shape {path.shape[1:]}: {error}") from error
+    if getattr(out, "shape", None) != () or not jnp.issubdtype(out.dtype, jnp.floating):
+        raise ValueError(f"the energy must map an image of shape {path.shape[1:]} to a float scalar, got {out}")
+    if known(path, energy):
+        with jax.ensure_compile_time_eval():
+            E = jax.vmap(energy)(path)
+        if not known(E):  # the energy closes over a value that is being differentiated or mapped
+            return
+        E = np.asarray(E)
+        if not np.all(np.isfinite(E)):
+            n = int(np.argmin(np.isfinite(E)))
+            raise ValueError(f"the energy of image {n} is {E[n]}: energies must be finite on the path")
+        if distinct and np.any((E[:-2] == E[1:-1]) & (E[1:-1] == E[2:])):
+            raise ValueError("three neighbouring images have equal energies: the improved tangent is zero there")
+
+
+def check_params(params: Any) -> None:
+    """Metaparameters are finite real scalars, none negative."""
+    for name, value in zip(params._fields, params, strict=True):
+        if jnp.shape(value) != ():
+            raise ValueError(f"{name} must be a scalar, got shape {jnp.shape(value)}")
+        if known(value) and not 0 <= value < jnp.inf:
+            raise ValueError(f"{name} must be a finite number >= 0, got {value}")

@@ -1,0 +1,266 @@
+"""The nudged elastic band as a differentiable map from path to path."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from mepmeta import tangents
+from mepmeta._checks import as_pytree, check_energy, check_params, check_path, known
+from mepmeta.geometry import Flat
+
+__all__ = ["Iteration", "NEBParams", "iterate", "neb_step"]
+
+Energy = Callable[[Array], Array]
+Tangent = Literal["smooth", "improved", "central"]
+Spring = Literal["raw", "unit", "scaled"]
+
+#: A band this many times longer than at the start is lost: its springs are unstable and it only grows.
+LOST = 1e3
+
+
+class NEBParams(NamedTuple):
+    r"""The three metaparameters of Eq. (2) of :cite:t:`bushuev2020`; a pytree.
+
+    Args:
+        gamma: step size :math:`\gamma`, squared coordinate over energy.
+        mu: spring stiffness :math:`\mu`; its unit depends on the reading of the spring term.
+        beta: smoothness :math:`\beta` of the tangent, 1/energy; only the smooth tangent uses it.
+    """
+
+    gamma: float | Array = 0.01
+    mu: float | Array = 1.0
+    beta: float | Array = 3.0
+
+
+class Iteration(NamedTuple):
+    """What :func:`iterate` returns.
+
+    Args:
+        path: the last path, shape ``(P, *shape)``; always finite.
+        steps: iterations that were carried out, an integer scalar; fewer than asked only after divergence.
+        diverged: whether the band was lost: an iteration made it infinite or a thousand times longer.
+        history: ``observe(path)`` before the first and after every iteration, stacked, length ``steps + 1``
+            as asked for; None without ``observe``. After divergence it repeats the last finite path.
+    """
+
+    path: Array
+    steps: Array
+    diverged: Array
+    history: Any
+
+
+class _Band(NamedTuple):
+    """What every reading of Eq. (2) is put together from, at the inner images."""
+
+    perpendicular: Array  # gradient across the path; inverted along it on the climbing image
+    stretch: Array  # e_n = dist(S_{n+1}, S_n) - dist(S_n, S_{n-1}), broadcastable; 0 on the climbing image
+    tangent: Array  # weighted, not unit
+    unit: Array
+
+
+def _dot(u: Array, v: Array) -> Array:
+    """Inner product image by image, kept broadcastable."""
+    return jnp.sum(u * v, axis=tuple(range(1, u.ndim)), keepdims=True)
+
+
+def _band(energy: Energy, path: Array, beta: float | Array, geometry: Flat, tangent: Tangent, climb: bool) -> _Band:
+    inner = path[1:-1]
+    displacement = jax.vmap(geometry.displacement)
+    forward, backward = displacement(inner, path[2:]), -displacement(inner, path[:-2])
+    gradients = jax.vmap(geometry.project)(inner, jax.vmap(jax.grad(energy))(inner))
+    # The smooth tangent without climbing needs no energy at all, as the paper points out.
+    energies = jax.vmap(energy)(path) if climb or tangent == "improved" else None
+
+    if tangent == "smooth":
+        tau = tangents.smooth(forward, backward, gradients, beta)
+    elif tangent == "improved":
+        tau = tangents.improved(forward, backward, energies)
+    else:
+        tau = tangents.central(forward, backward)
+
+    unit = tau / jnp.sqrt(_dot(tau, tau))
+    lengths = jax.vmap(geometry.distance)(path[:-1], path[1:])
+    stretch = (lengths[1:] - lengths[:-1]).reshape((-1,) + (1,) * (path.ndim - 1))
+    remove = jnp.ones_like(stretch)
+    if climb:
+        top = jnp.argmax(energies[1:-1])
+        remove = remove.at[top].set(2)
+        stretch = stretch.at[top].set(0)
+    return _Band(gradients - remove * _dot(gradients, unit) * unit, stretch, tau, unit)
+
+
+def _neb_step(
+    energy: Energy,
+    path: Array,
+    params: NEBParams,
+    geometry: Flat = Flat(),
+    tangent: Tangent = "smooth",
+    spring: Spring = "raw",
+    climb: bool = False,
+) -> Array:
+    band = _band(energy, path, params.beta, geometry, tangent, climb)
+    if spring == "raw":
+        move = -params.gamma * band.perpendicular + params.mu * band.stretch * band.tangent
+    elif spring == "unit":
+        move = -params.gamma * band.perpendicular + params.mu * band.stretch * band.unit
+    else:
+        move = -params.gamma * (band.perpendicular - params.mu * band.stretch * band.unit)
+    return path.at[1:-1].set(jax.vmap(geometry.retract)(path[1:-1], move))
+
+
+def neb_step(
+    energy: Energy,
+    path: Array,
+    params: NEBParams,
+    *,
+    geometry: Flat = Flat(),
+    tangent: Tangent = "smooth",
+    spring: Spring = "raw",
+    climb: bool = False,
+) -> Array:
+    r"""The map :math:`M`: one iteration of the nudged elastic band.
+
+    .. math:: S_n \mapsto S_n - \gamma\,\partial E^\perp[S_n] + \mu\,e_n\,\tau_n,\qquad
+        e_n = \mathrm{dist}(S_{n+1}, S_n) - \mathrm{dist}(S_{n-1}, S_n)
+
+    :math:`\partial E^\perp = \partial E - (\partial E\cdot\hat\tau)\hat\tau` always uses the unit tangent
+    :math:`\hat\tau`. Equation (2) does not say which tangent carries the spring. ``spring`` chooses:
+
+    ========  ==================================================================  =========================
+    reading   move                                                                unit of :math:`\mu`
+    ========  ==================================================================  =========================
+    raw       :math:`-\gamma\,\partial E^\perp + \mu\,e\,\tau`                    1/coordinate
+    unit      :math:`-\gamma\,\partial E^\perp + \mu\,e\,\hat\tau`                1
+    scaled    :math:`-\gamma\,(\partial E^\perp - \mu\,e\,\hat\tau)`              energy/coordinate²
+    ========  ==================================================================  =========================
+
+    "raw" is the only one in which the paper's :math:`\mu = 1` is stable together with its numbers of images.
+
+    Args:
+        energy: differentiable callable, state of shape ``shape`` to scalar.
+        path: images :math:`S_n`, shape ``(P, *shape)``, P >= 3; the ends stay where they are.
+        params: :class:`NEBParams`.
+        geometry: the space of the states.
+        tangent: "smooth", "improved" or "central", see :mod:`mepmeta.tangents`.
+        spring: reading of the spring term, see above.
+        climb: let the inner image of highest energy climb: no spring acts on it, and the component of its
+            gradient along the path is inverted instead of removed.
+
+    Returns:
+        The next path, same shape. Map over a batch of paths with ``jax.vmap``.
+
+    Raises:
+        ValueError: fewer than three images, coincident neighbours, coordinates or energies that are not finite
+            floats, an energy of the wrong shape, a negative metaparameter, an unknown option, three equal
+            energies in a row with the improved tangent, or a step that overflows.
+
+    Source: Eqs. (1)-(2) of :cite:t:`bushuev2020`; climbing image: :cite:t:`henkelman2000climbing`.
+
+    >>> import jax.numpy as jnp, mepmeta as mm
+    >>> path = mm.straight_path(jnp.array([0.0, 0.0]), jnp.array([0.0, jnp.pi]), 9)
+    >>> after = mm.neb_step(mm.single_spin(), path, mm.NEBParams(gamma=0.01, mu=1.0, beta=3.0))
+    >>> bool(jnp.allclose(after, path))  # the minimum energy path is a fixed point
+    True
+    """
+    energy, path = _checked(energy, path, params, geometry, tangent, spring)
+    after = _neb_step_jit(energy, path, params, geometry, tangent, spring, climb)
+    if known(after) and not np.all(np.isfinite(after)):
+        raise ValueError(
+            "the step is not finite: an image lies exactly between two coincident neighbours, so that its "
+            "tangent is zero, or the step size overflows"
+        )
+    return after
+
+
+def _checked(energy: Energy, path: Array, params: NEBParams, geometry: Flat, tangent: str, spring: str) -> tuple:
+    if tangent not in ("smooth", "improved", "central"):
+        raise ValueError(f"tangent must be 'smooth', 'improved' or 'central', got {tangent!r}")
+    if spring not in ("raw", "unit", "scaled"):
+        raise ValueError(f"spring must be 'raw', 'unit' or 'scaled', got {spring!r}")
+    energy = as_pytree(energy)
+    check_path(path, geometry)
+    check_energy(energy, path, distinct=tangent == "improved")
+    check_params(params)
+    return energy, jnp.asarray(path)
+
+
+def _length(path: Array, geometry: Flat) -> Array:
+    return jnp.sum(jax.vmap(geometry.distance)(path[:-1], path[1:]))
+
+
+def _iterate(
+    energy: Energy,
+    path: Array,
+    params: NEBParams,
+    steps: int,
+    geometry: Flat = Flat(),
+    tangent: Tangent = "smooth",
+    spring: Spring = "raw",
+    climb: bool = False,
+    observe: Callable[[Array], Any] | None = None,
+) -> Iteration:
+    bound = LOST * _length(lax.stop_gradient(path), geometry)
+
+    def body(state: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Any]:
+        path, done = state
+        after = _neb_step(energy, path, params, geometry, tangent, spring, climb)
+        # One comparison answers for NaN, infinity and growth. A lost band stays where it last made sense.
+        fine = _length(lax.stop_gradient(after), geometry) < bound
+        fine = fine & (done >= 0)
+        path = jnp.where(fine, after, path)
+        done = jnp.where(fine, done + 1, jnp.where(done >= 0, -done - 1, done))
+        return (path, done), observe(path) if observe else None
+
+    # `done` counts iterations; it turns to -done - 1 when the band is lost, which then ends the counting.
+    (last, done), history = lax.scan(body, (path, jnp.zeros((), jnp.int32)), length=steps)
+    if observe:
+        history = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), observe(path), history)
+    return Iteration(last, jnp.where(done < 0, -done - 1, done), done < 0, history)
+
+
+def iterate(
+    energy: Energy,
+    path: Array,
+    params: NEBParams,
+    steps: int,
+    *,
+    geometry: Flat = Flat(),
+    tangent: Tangent = "smooth",
+    spring: Spring = "raw",
+    climb: bool = False,
+    observe: Callable[[Array], Any] | None = None,
+) -> Iteration:
+    r"""Apply :func:`neb_step` ``steps`` times, compiled as one loop: :math:`S^{(k+1)} = M S^{(k)}`.
+
+    Args:
+        energy, path, params, geometry, tangent, spring, climb: as in :func:`neb_step`.
+        steps: number of iterations, at least 1.
+        observe: a function of the path, its value is recorded at every iteration; for example
+            ``lambda path: mm.barrier(energy, path)``. Pass one and the same function object to compile once.
+
+    Returns:
+        :class:`Iteration`. A band that diverges is flagged and returned as it last was finite.
+
+    Raises:
+        ValueError: as :func:`neb_step`, and for ``steps`` below 1.
+
+    >>> import jax, jax.numpy as jnp, mepmeta as mm
+    >>> mep = mm.straight_path(jnp.array([0.0, 0.0]), jnp.array([0.0, jnp.pi]), 9)
+    >>> path = mm.bent_path(jax.random.key(0), mep)
+    >>> r = mm.iterate(mm.single_spin(), path, mm.NEBParams(gamma=0.2), 100)
+    >>> bool(jnp.allclose(r.path, mep, atol=1e-4)), bool(r.diverged)
+    (True, False)
+    """
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
+    energy, path = _checked(energy, path, params, geometry, tangent, spring)
+    return _iterate_jit(energy, path, params, steps, geometry, tangent, spring, climb, observe)
+
+
+_neb_step_jit = partial(jax.jit, static_argnums=(3, 4, 5, 6))(_neb_step)
+_iterate_jit = partial(jax.jit, static_argnums=(3, 4, 5, 6, 7, 8))(_iterate)

@@ -1,0 +1,121 @@
+"""Paths: arrays of images ``(P, *shape)`` with fixed ends, and the random ensembles of the paper."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from mepmeta._checks import check_path, check_state
+from mepmeta.geometry import Flat
+
+__all__ = ["arc_length", "bent_path", "perturbed_path", "straight_path"]
+
+#: Number of sine modes in a bent path: enough for an S and a W shape, still smooth at eight images.
+BEND_MODES = 3
+
+
+def straight_path(start: Array, end: Array, n_images: int, *, geometry: Flat = Flat()) -> Array:
+    r"""Equidistant images on the shortest way between two states.
+
+    For the paper's spin from :math:`(0, 0)` to :math:`(0, \pi)` this is the minimum energy path itself.
+
+    Args:
+        start: first image, shape ``shape``, unit of the coordinates.
+        end: last image, the same shape.
+        n_images: number of images P, both ends included, at least 3.
+        geometry: the space of the states.
+
+    Returns:
+        Path, shape ``(P, *shape)``.
+
+    Raises:
+        ValueError: when the ends differ in shape, coincide, or are not finite floats, or when P < 3.
+    """
+    check_state(start, "start")
+    check_state(end, "end")
+    if jnp.shape(start) != jnp.shape(end):
+        raise ValueError(f"start and end must have one shape, got {jnp.shape(start)} and {jnp.shape(end)}")
+    if n_images < 3:
+        raise ValueError(f"a path needs at least 3 images, got n_images={n_images}")
+    t = jnp.linspace(0, 1, n_images, dtype=jnp.result_type(start))
+    path = jax.vmap(lambda t: geometry.interpolate(start, end, t))(t)
+    check_path(path, geometry)
+    return path
+
+
+def arc_length(path: Array, *, geometry: Flat = Flat()) -> Array:
+    r"""Distance along the path from its start, :math:`s_n = \sum_{k<n}\mathrm{dist}(S_k, S_{k+1})`.
+
+    Args:
+        path: images, shape ``(P, *shape)``.
+        geometry: the space of the states.
+
+    Returns:
+        :math:`s`, shape ``(P,)``, unit of the coordinates; ``s[-1]`` is the length of the path.
+
+    >>> import jax.numpy as jnp, mepmeta as mm
+    >>> mm.paths.arc_length(jnp.array([[0.0, 0.0], [3.0, 4.0], [3.0, 5.0]])).tolist()
+    [0.0, 5.0, 6.0]
+    """
+    steps = jax.vmap(geometry.distance)(path[:-1], path[1:])
+    return jnp.concatenate([jnp.zeros_like(steps[:1]), jnp.cumsum(steps)])
+
+
+def perturbed_path(key: Array, path: Array, amplitude: float | Array = 0.05) -> Array:
+    r"""The paper's training ensemble: each coordinate of each inner image moved at random.
+
+    .. math:: S_n \mapsto S_n + a\,\ell\,u_n,\qquad u_n \sim \mathcal{U}(-1, 1)\ \text{per coordinate}
+
+    Args:
+        key: random key.
+        path: the path to perturb, shape ``(P, *shape)``, flat coordinates.
+        amplitude: largest shift :math:`a` as a fraction of the length :math:`\ell` of the path.
+
+    Returns:
+        Path of the same shape; its ends are unchanged.
+
+    Raises:
+        ValueError: for a bad path or a negative amplitude.
+
+    Source: Section 3 of :cite:t:`bushuev2020`: "no more than 5% of the path length".
+    """
+    _check_ensemble(path, amplitude)
+    inner = path[1:-1]
+    shift = jax.random.uniform(key, inner.shape, inner.dtype, minval=-1, maxval=1)
+    return path.at[1:-1].add(amplitude * arc_length(path)[-1] * shift)
+
+
+def bent_path(key: Array, path: Array, amplitude: float | Array = 0.1) -> Array:
+    r"""The benchmark ensemble: a path bent sideways by a smooth random profile.
+
+    .. math:: S_n \mapsto S_n + a\,\ell\sum_{m=1}^{3} \frac{u_m - (u_m\cdot d)\,d}{m}\sin(m\pi s_n/\ell),
+        \qquad u_m \sim \mathcal{U}(-1, 1)\ \text{per coordinate}
+
+    where :math:`d` is the unit vector from the first to the last image: only the part of the bend across that
+    direction is kept, so that images stay in order at any amplitude. The paper shows results for bent paths
+    and does not define them; this definition is ours.
+
+    Args:
+        key: random key.
+        path: the path to bend, shape ``(P, *shape)``, flat coordinates, its ends apart.
+        amplitude: size :math:`a` of the bend as a fraction of the length :math:`\ell` of the path.
+
+    Returns:
+        Path of the same shape; its ends are unchanged.
+
+    Raises:
+        ValueError: for a bad path or a negative amplitude.
+    """
+    _check_ensemble(path, amplitude)
+    s = arc_length(path)
+    direction = (path[-1] - path[0]) / jnp.linalg.norm(jnp.ravel(path[-1] - path[0]))
+    modes = jnp.arange(1, BEND_MODES + 1, dtype=path.dtype)
+    u = jax.random.uniform(key, (BEND_MODES, *path.shape[1:]), path.dtype, minval=-1, maxval=1)
+    across = u - jnp.tensordot(u, direction, direction.ndim).reshape((-1,) + (1,) * direction.ndim) * direction
+    profile = jnp.sin(jnp.pi * modes * s[1:-1, None] / s[-1]) / modes
+    return path.at[1:-1].add(amplitude * s[-1] * jnp.tensordot(profile, across, 1))
+
+
+def _check_ensemble(path: Array, amplitude: float | Array) -> None:
+    check_path(path, Flat())
+    if not isinstance(amplitude, jax.core.Tracer) and not 0 <= amplitude < jnp.inf:
+        raise ValueError(f"amplitude must be a finite number >= 0, got {amplitude}")

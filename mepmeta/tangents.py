@@ -1,0 +1,121 @@
+r"""Tangents at the inner images of a path, from the two neighbour differences.
+
+:math:`\tau^+_n = S_{n+1} - S_n` and :math:`\tau^-_n = S_n - S_{n-1}` come stacked over the N inner images,
+shape ``(N, *shape)``. A tangent is their weighted mean :math:`\tau = a^+\tau^+ + a^-\tau^-` with
+:math:`a^+ + a^- = 1`, so its length is that of a neighbour difference; it is not a unit vector.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+__all__ = ["central", "improved", "smooth", "weight"]
+
+
+def _mean(a: Array, forward: Array, backward: Array) -> Array:
+    """Weighted mean of the two differences, weight ``a`` (N,) on the forward one."""
+    a = a.reshape(a.shape + (1,) * (forward.ndim - 1))
+    return a * forward + (1 - a) * backward
+
+
+def central(forward: Array, backward: Array) -> Array:
+    r"""Central difference, :math:`\tau_n = (\tau^+_n + \tau^-_n)/2`: the estimate that kinks a path.
+
+    Args:
+        forward: :math:`\tau^+`, shape ``(N, *shape)``.
+        backward: :math:`\tau^-`, the same shape.
+
+    Returns:
+        Tangents, the same shape and unit.
+    """
+    return (forward + backward) / 2
+
+
+def improved(forward: Array, backward: Array, energies: Array) -> Array:
+    r"""Improved tangent: the difference to the neighbour of higher energy.
+
+    .. math::
+        \tau_n = \begin{cases}
+        \tau^+_n & E_{n+1} > E_n > E_{n-1}\\
+        \tau^-_n & E_{n+1} < E_n < E_{n-1}\\
+        (\tau^+_n\Delta^{\max}_n + \tau^-_n\Delta^{\min}_n)/(\Delta^{\max}_n + \Delta^{\min}_n) & E_{n+1} > E_{n-1}\\
+        (\tau^+_n\Delta^{\min}_n + \tau^-_n\Delta^{\max}_n)/(\Delta^{\max}_n + \Delta^{\min}_n) & E_{n+1} < E_{n-1}
+        \end{cases}
+
+    with :math:`\Delta^{\max}_n, \Delta^{\min}_n` the larger and the smaller of :math:`|E_{n\pm1} - E_n|`; the last
+    two lines are for images that are a maximum or a minimum of energy. The equation fixes a direction only;
+    dividing by the sum of the two weights gives all four cases a comparable length.
+
+    Args:
+        forward: :math:`\tau^+`, shape ``(N, *shape)``.
+        backward: :math:`\tau^-`, the same shape.
+        energies: :math:`E` of all images, both ends included, shape ``(N + 2,)``.
+
+    Returns:
+        Tangents, the same shape and unit as ``forward``. Where three energies in a row are equal the equation
+        gives a zero vector; the central difference stands in, and the public calls refuse such a path.
+
+    Source: Eq. (3) of :cite:t:`bushuev2020`, after :cite:t:`henkelman2000tangent`.
+    """
+    left, here, right = energies[:-2], energies[1:-1], energies[2:]
+    larger = jnp.maximum(jnp.abs(right - here), jnp.abs(left - here))
+    smaller = jnp.minimum(jnp.abs(right - here), jnp.abs(left - here))
+    total = larger + smaller
+    uphill = jnp.where(total > 0, larger / jnp.where(total > 0, total, 1), 0.5)
+    a = jnp.where(right > left, uphill, 1 - uphill)
+    # At right == left the two weights are equal, so it does not matter which of the lines above took it.
+    a = jnp.where((right > here) & (here > left), 1.0, a)
+    a = jnp.where((right < here) & (here < left), 0.0, a)
+    return _mean(a, forward, backward)
+
+
+def weight(a: Array, b: Array, beta: float | Array) -> Array:
+    r"""The weight function of the smooth tangent, a logistic in disguise.
+
+    .. math:: W(a; b) = \frac{e^{\beta a} + e^{\beta b}}{e^{\beta a} + e^{-\beta a} + e^{\beta b} + e^{-\beta b}}
+        = \frac{1}{1 + e^{-\beta(a + b)}}
+
+    The second form follows from the first by sum-to-product and does not overflow, where the first is
+    inf/inf beyond :math:`|\beta a| \approx 710`.
+
+    Args:
+        a: slope :math:`a` of the energy along one difference, energy, any shape.
+        b: slope :math:`b` along the other, broadcastable against ``a``.
+        beta: smoothness :math:`\beta`, 1/energy.
+
+    Returns:
+        :math:`W` in [0, 1].
+
+    Source: Section 3 of :cite:t:`bushuev2020`.
+
+    >>> import jax.numpy as jnp, mepmeta as mm
+    >>> float(mm.tangents.weight(jnp.array(0.0), jnp.array(0.0), 3.0))
+    0.5
+    """
+    return jax.nn.sigmoid(beta * (a + b))
+
+
+def smooth(forward: Array, backward: Array, gradients: Array, beta: float | Array) -> Array:
+    r"""The paper's differentiable tangent, gated by the slope of the energy along the path.
+
+    .. math:: \tau_n = a^+_n\tau^+_n + (1 - a^+_n)\tau^-_n,\qquad
+        a^+_n = W(\partial E\cdot\tau^-_n;\ \partial E\cdot\tau^+_n)
+        = \sigma\big(\beta\,\partial E[S_n]\cdot(S_{n+1} - S_{n-1})\big)
+
+    It needs gradients only, no energies. :math:`\beta \to 0` gives the central difference,
+    :math:`\beta \to \infty` the higher neighbour of :func:`improved`.
+
+    Args:
+        forward: :math:`\tau^+`, shape ``(N, *shape)``.
+        backward: :math:`\tau^-`, the same shape.
+        gradients: :math:`\partial E[S_n]`, the same shape.
+        beta: smoothness :math:`\beta`, 1/energy.
+
+    Returns:
+        Tangents, the same shape and unit as ``forward``.
+
+    Source: Section 3 of :cite:t:`bushuev2020`.
+    """
+    axes = tuple(range(1, forward.ndim))
+    a = weight(jnp.sum(gradients * backward, axes), jnp.sum(gradients * forward, axes), beta)
+    return _mean(a, forward, backward)
