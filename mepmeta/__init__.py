@@ -1,6 +1,17 @@
-from mepmeta import tangents, paths
+r"""Learn the optimiser that finds minimum energy paths.
+
+An *energy* is a callable ``x -> scalar``. A *path* is an array of images ``(P, *x.shape)`` with fixed ends. The
+nudged elastic band is a differentiable map from path to path with *metaparameters*; its *loss* says how fast it
+lowers the *barrier*, and *training* descends that loss through the band.
+"""
+
+from mepmeta import tangents
+from mepmeta.barrier import *
 from mepmeta.energies import *
 from mepmeta.geometry import *
-from mepmeta.paths import *
+from mepmeta.loss import *
 from mepmeta.neb import *
-from mepmeta.barrier import *
+from mepmeta.paths import *
+from mepmeta.training import *
+
+__version__ = "0.1.0"

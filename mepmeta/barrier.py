@@ -199,7 +199,7 @@ def barrier(energy: Callable[[Array], Array], path: Array, *, geometry: Flat = F
         ``barrier(energy, path) - energy(path[0])``.
 
     Raises:
-        ValueError: for a bad path or energy, as :func:`mepmeta.neb_step`.
+        ValueError: for a bad path or energy, as :func:`~mepmeta.neb.neb_step`.
 
     Source: Section 3 of :cite:t:`bushuev2020`; :cite:t:`danskin1966` for the derivative.
 

@@ -1,16 +1,19 @@
 """The loss: how fast a method lowers the overestimate of the barrier."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
 from mepmeta._checks import as_pytree, check_energy, check_params, check_path, check_state
 from mepmeta.barrier import _highest_point
 from mepmeta.geometry import Flat
-from mepmeta.neb import NEBParams, Spring, _iterate
+from mepmeta.neb import LOST, NEBParams, Spring, _iterate
 
-__all__ = ["loss", "overestimate", "rates"]
+__all__ = ["loss", "loss_and_gradient", "overestimate", "rates"]
 
 Energy = Callable[[Array], Array]
 
@@ -22,9 +25,51 @@ def _overestimate(energy: Energy, path: Array, reference: float | Array, geometr
     return jnp.maximum(_highest_point(energy, path, geometry).value - reference, floor)
 
 
-def overestimate(
-    energy: Energy, path: Array, reference: float | Array, *, geometry: Flat = Flat()
+def _log_overestimates(energy: Energy, paths: Array, reference: float | Array, geometry: Flat) -> Array:
+    return jax.vmap(lambda path: jnp.log(_overestimate(energy, path, reference, geometry)))(paths)
+
+
+def _losses(
+    energy: Energy,
+    paths: Array,
+    before: Array,
+    params: Any,
+    steps: int,
+    reference: float | Array,
+    geometry: Flat = Flat(),
+    spring: Spring = "raw",
 ) -> Array:
+    """Losses of a batch of paths, whose log-overestimates ``before`` the iterations are known already."""
+    after = jax.vmap(lambda path: _iterate(energy, path, params, steps, geometry, spring=spring))(paths)
+    losses = (_log_overestimates(energy, after.path, reference, geometry) - before) / steps
+    return jnp.where(after.diverged, jnp.log(jnp.asarray(LOST, paths.dtype)), losses)
+
+
+def _losses_and_gradients(
+    energy: Energy,
+    paths: Array,
+    before: Array,
+    params: Any,
+    steps: int,
+    reference: float | Array,
+    geometry: Flat = Flat(),
+    spring: Spring = "raw",
+) -> tuple[Array, Any]:
+    # Forward mode: the derivatives by the few parameters ride along with the iterations, and nothing is kept of
+    # an iteration that is over. Under vmap the undifferentiated part is computed once for all directions.
+    leaves, structure = jax.tree.flatten(params)
+    values = jnp.stack([jnp.asarray(leaf, paths.dtype) for leaf in leaves])
+
+    def losses(values: Array) -> Array:
+        params = jax.tree.unflatten(structure, list(values))
+        return _losses(energy, paths, before, params, steps, reference, geometry, spring)
+
+    directions = jnp.eye(len(leaves), dtype=values.dtype)
+    L, slopes = jax.vmap(lambda d: jax.jvp(losses, (values,), (d,)), out_axes=(None, 0))(directions)
+    return L, jax.tree.unflatten(structure, list(slopes))
+
+
+def overestimate(energy: Energy, path: Array, reference: float | Array, *, geometry: Flat = Flat()) -> Array:
     r"""How much the path overestimates the barrier: :math:`\Delta = Q[S] - Q_0`, kept above rounding.
 
     A converged path has :math:`\Delta` of the size of the rounding of the energy, of either sign. It is
@@ -45,11 +90,8 @@ def overestimate(
 
     Source: Section 3 of :cite:t:`bushuev2020`; its floor is ours.
     """
-    energy, path = as_pytree(energy), jnp.asarray(path)
-    check_path(path, geometry)
-    check_energy(energy, path)
-    check_state(jnp.asarray(reference, path.dtype), "reference")
-    return _overestimate(energy, path, reference, geometry)
+    energy, path = _checked(energy, path, reference, geometry)
+    return _overestimate_jit(energy, path, reference, geometry)
 
 
 def rates(overestimates: Array) -> Array:
@@ -78,12 +120,12 @@ def loss(
     geometry: Flat = Flat(),
     spring: Spring = "raw",
 ) -> Array:
-    r"""The loss of one path: the mean logarithm of the rate over K iterations of :func:`mepmeta.neb_step`.
+    r"""The loss of one path: the mean logarithm of the rate over K iterations of :func:`~mepmeta.neb.neb_step`.
 
     .. math:: L = \frac1K\sum_{k=0}^{K-1}\ln\rho(k) = \frac{\ln\Delta(K) - \ln\Delta(0)}{K}
 
-    The sum telescopes, so two barriers are computed and not K + 1. A path that diverges within K iterations
-    is stopped where it last was finite and has a large positive loss.
+    The sum telescopes, so two barriers are computed and not K + 1. A band that is lost within K iterations, see
+    :class:`~mepmeta.neb.Iteration`, counts as :math:`\ln 1000`: finite, and worse than any band that is not.
 
     Args:
         energy: differentiable callable, state to scalar.
@@ -92,7 +134,7 @@ def loss(
         steps: number of iterations K.
         reference: :math:`Q_0`, absolute energy of the saddle.
         geometry: the space of the states.
-        spring: reading of the spring term, see :func:`mepmeta.neb_step`.
+        spring: reading of the spring term, see :func:`~mepmeta.neb.neb_step`.
 
     Returns:
         :math:`L`, scalar. With -1 the error of the barrier falls by a factor e an iteration.
@@ -109,13 +151,66 @@ def loss(
     >>> bool(L[1] < L[0] < 0)
     True
     """
+    energy, path = _checked(energy, path, reference, geometry, params, steps)
+    before = _log_overestimates_jit(energy, path[None], reference, geometry)
+    return _losses_jit(energy, path[None], before, params, steps, reference, geometry, spring)[0]
+
+
+def loss_and_gradient(
+    energy: Energy,
+    paths: Array,
+    params: NEBParams,
+    *,
+    steps: int = 5,
+    reference: float | Array,
+    geometry: Flat = Flat(),
+    spring: Spring = "raw",
+) -> tuple[Array, NEBParams]:
+    r"""Loss and its derivative by every metaparameter, path by path.
+
+    The derivative is carried forward along the iterations: for the three metaparameters it costs about four
+    plain runs, and its memory does not depend on K. Derivatives of single paths are heavy-tailed, because
+    :math:`\partial L \propto \partial\Delta(K)/\Delta(K)` has no bound where a path comes close to the saddle;
+    their plain mean over a batch is dominated by a few paths. See :func:`~mepmeta.training.train` for the cure.
+
+    Args:
+        energy: differentiable callable, state to scalar.
+        paths: a batch of B paths, shape ``(B, P, *shape)``.
+        params: metaparameters, scalars.
+        steps, reference, geometry, spring: as in :func:`loss`.
+
+    Returns:
+        Losses, shape ``(B,)``, and a :class:`~mepmeta.neb.NEBParams` of derivatives, each of shape ``(B,)``.
+
+    Raises:
+        ValueError: as :func:`loss`.
+    """
+    paths = jnp.asarray(paths)
+    energy, _ = _checked(energy, paths[0], reference, geometry, params, steps)
+    before = _log_overestimates_jit(energy, paths, reference, geometry)
+    return _losses_and_gradients_jit(energy, paths, before, params, steps, reference, geometry, spring)
+
+
+def _checked(
+    energy: Energy,
+    path: Array,
+    reference: float | Array,
+    geometry: Flat,
+    params: NEBParams | None = None,
+    steps: int = 1,
+) -> tuple[Energy, Array]:
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
     energy, path = as_pytree(energy), jnp.asarray(path)
     check_path(path, geometry)
     check_energy(energy, path)
-    check_params(params)
+    if params is not None:
+        check_params(params)
     check_state(jnp.asarray(reference, path.dtype), "reference")
-    before = jnp.log(_overestimate(energy, path, reference, geometry))
-    after = _iterate(energy, path, params, steps, geometry, spring=spring).path
-    return (jnp.log(_overestimate(energy, after, reference, geometry)) - before) / steps
+    return energy, path
+
+
+_overestimate_jit = partial(jax.jit, static_argnums=3)(_overestimate)
+_log_overestimates_jit = partial(jax.jit, static_argnums=3)(_log_overestimates)
+_losses_jit = partial(jax.jit, static_argnums=(4, 6, 7))(_losses)
+_losses_and_gradients_jit = partial(jax.jit, static_argnums=(4, 6, 7))(_losses_and_gradients)
