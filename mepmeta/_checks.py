@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial, all_leaves
 
-__all__ = ["as_pytree", "check_energy", "check_params", "check_path", "check_state", "known"]
+__all__ = ["as_pytree", "check_batch", "check_energy", "check_params", "check_path", "check_state", "known"]
 
 
 def as_pytree(energy: Callable[[Array], Array]) -> Callable[[Array], Array]:
@@ -48,6 +48,18 @@ def check_path(path: Array, geometry: Any) -> None:
         if not np.all(steps > 0):
             n = int(np.argmin(steps))
             raise ValueError(f"images {n} and {n + 1} coincide: a path needs neighbours apart for its tangent")
+
+
+def check_batch(paths: Array, geometry: Any) -> None:
+    """A batch is at least one path, and every one of them is good."""
+    check_state(paths, "the batch of paths")
+    if paths.ndim < 3 or paths.shape[0] < 1:
+        raise ValueError(f"a batch of paths is an array (B, P, *shape), got shape {paths.shape}")
+    if known(paths):
+        with jax.ensure_compile_time_eval():
+            steps = np.asarray(jax.vmap(jax.vmap(geometry.distance))(paths[:, :-1], paths[:, 1:]))
+        for bad in np.flatnonzero(~np.all(steps > 0, axis=1)):
+            check_path(paths[bad], geometry)
 
 
 def check_energy(energy: Callable[[Array], Array], path: Array, *, distinct: bool = False) -> None:

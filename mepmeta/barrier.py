@@ -94,21 +94,78 @@ def _propose(s: _Search, tolerance: Array) -> _Search:
     return s._replace(u=u, step=step, step_before=jnp.where(parabola, s.step, larger))
 
 
-def segment_maximum(f: Callable[[Array], Array], slope: Array | None = None) -> tuple[Array, Array]:
+def _search(f: Callable[[Array], Array], s: _Search, wanted: Array) -> tuple[Array, Array]:
+    """Narrow the bracket until f no longer tells its points apart; nothing is done where it is not wanted."""
+    tolerance = jnp.sqrt(jnp.finfo(s.fx.dtype).eps)
+
+    def narrowing(s: _Search) -> Array:
+        wide = jnp.maximum(s.x - s.lo, s.hi - s.x) > 2 * tolerance
+        return wide & wanted & (s.count < MAX_STEPS)
+
+    # u and f(u) are carried rather than recomputed: the compiler would otherwise evaluate f once for every
+    # field that _record updates.
+    def body(s: _Search) -> _Search:
+        s = _propose(_record(s), tolerance)
+        return s._replace(fu=f(s.u), count=s.count + 1)
+
+    found = _record(lax.while_loop(narrowing, body, s))
+    return found.x, found.fx
+
+
+def _maximum(
+    f: Callable[[Array, Array], Array], values: Array, slopes: Array, grid: Array
+) -> tuple[Array, Array, Array]:
+    """Segment, position and value of the maximum of f(segment, position); values and slopes on the grid are (N, G)."""
+    width = grid[1] - grid[0]
+    left, right, up, down = values[:, :-1], values[:, 1:], slopes[:, :-1] * width, slopes[:, 1:] * width
+    # A maximum is where f rises into an interval and falls out of it. Where f is concave it exceeds the higher end
+    # by at most (up - down)/4, where the two tangents cross. Twice that, because f need not be concave.
+    reach = jnp.where((up > 0) & (down < 0), jnp.maximum(left, right) + (up - down) / 2, -jnp.inf)
+    summit = up / jnp.where(up > down, up - down, 1)  # where the slope, taken as linear, is zero
+
+    def promising(s: tuple[Array, ...]) -> Array:
+        reach, _, _, value = s
+        return jnp.max(reach) > value
+
+    def search(s: tuple[Array, ...]) -> tuple[Array, ...]:
+        reach, n, t, value = s
+        candidate = jnp.argmax(reach)
+        m, k = jnp.divmod(candidate, grid.size - 1)
+        lo, hi, u = grid[k], grid[k + 1], grid[k] + width * summit[m, k]
+        higher = left[m, k] >= right[m, k]
+        x, w = jnp.where(higher, lo, hi), jnp.where(higher, hi, lo)
+        fx, fw = jnp.maximum(left[m, k], right[m, k]), jnp.minimum(left[m, k], right[m, k])
+        fu = f(m, u)
+        bracket = _Search(lo, hi, x, w, w, fx, fw, fw, u, fu, width, width, jnp.zeros((), jnp.int32))
+        # `wanted`: under vmap the search goes on until the last path is done, also on those that are.
+        at, found = _search(lambda t: f(m, t), bracket, promising(s))
+        better = found > value
+        reach = jnp.where(jnp.arange(reach.size) == candidate, -jnp.inf, reach)
+        return reach, jnp.where(better, m, n), jnp.where(better, at, t), jnp.maximum(value, found)
+
+    # The best point of the grid stands until a search beats it: a maximum at an image is exact.
+    n, k = jnp.divmod(jnp.argmax(values), grid.size)
+    return lax.while_loop(promising, search, (jnp.ravel(reach), n, grid[k], jnp.max(values)))[1:]
+
+
+def _grid() -> Array:
+    return jnp.linspace(0, 1, INTERVALS + 1, dtype=jnp.result_type(float))
+
+
+def segment_maximum(f: Callable[[Array], Array]) -> tuple[Array, Array]:
     r"""Maximise a function on [0, 1]: golden section combined with successive parabolic interpolation.
 
-    The function is first looked at in nine equidistant points; the search then runs in the bracket around the
-    best one. A parabola through the three best points proposes a step; a golden section step is taken instead
-    when the proposal leaves the bracket or does not halve the step before last, so convergence is certain.
+    The function and its slope are first looked at in nine equidistant points. The search then runs in the interval
+    that promises the highest maximum, and in the next one as long as that could still be higher. A parabola
+    through the three best points proposes a step; a golden section step is taken instead when the proposal leaves
+    the bracket or does not halve the step before last, so convergence is certain.
 
     Args:
-        f: function of a float scalar :math:`t \in [0, 1]`, returning a scalar.
-        slope: :math:`(f'(0), f'(1))`, shape (2,), if known: an end that is the best point and from which
-            ``f`` falls then needs no search.
+        f: differentiable function of a float scalar :math:`t \in [0, 1]`, returning a scalar.
 
     Returns:
         :math:`(t^*, f(t^*))`. The position is good to about the square root of machine epsilon, the value to
-        rounding. Works under ``vmap``: all segments of all paths search at the same time.
+        rounding. Works under ``vmap``.
 
     Source: :cite:t:`brent1973`; the paper names the combination without a reference.
 
@@ -117,55 +174,27 @@ def segment_maximum(f: Callable[[Array], Array], slope: Array | None = None) -> 
     >>> round(float(t), 6), round(float(value), 12)
     (0.523599, 1.0)
     """
-    dtype = jnp.result_type(float)
-    grid = jnp.linspace(0, 1, INTERVALS + 1, dtype=dtype)
-    values = jax.vmap(f)(grid)
-    best = jnp.argmax(values)
-    left, right = jnp.maximum(best - 1, 0), jnp.minimum(best + 1, INTERVALS)
-    lo, hi = grid[left], grid[right]
-    tolerance = jnp.sqrt(jnp.finfo(values.dtype).eps)
-
-    at_end = (best == 0) | (best == INTERVALS)
-    settled = jnp.asarray(False)
-    if slope is not None:
-        settled = at_end & (jnp.where(best == 0, slope[0], -slope[1]) <= 0)
-    # An end as best point leaves no room on its far side: start in the middle of its interval instead.
-    x = jnp.where(at_end, (lo + hi) / 2, grid[best])
-    fx = jnp.where(at_end, f(x), values[best])
-    w, v = jnp.where(values[left] > values[right], left, right), jnp.where(values[left] > values[right], right, left)
-
-    def narrowing(s: _Search) -> Array:
-        wide = jnp.maximum(s.x - s.lo, s.hi - s.x) > 2 * tolerance
-        return wide & ~settled & (s.count < MAX_STEPS)
-
-    # u and f(u) are carried rather than recomputed: the compiler would otherwise evaluate f once for every
-    # field that _record updates.
-    def body(s: _Search) -> _Search:
-        s = _propose(_record(s), tolerance)
-        return s._replace(fu=f(s.u), count=s.count + 1)
-
-    zero = jnp.zeros((), jnp.int32)
-    start = _Search(lo, hi, x, grid[w], grid[v], fx, values[w], values[v], x, fx, hi - lo, hi - lo, zero)
-    start = _propose(start, tolerance)
-    found = _record(lax.while_loop(narrowing, body, start._replace(fu=f(start.u))))
-    # The search never evaluates the ends of its bracket again: a maximum at an image is the grid's.
-    on_grid = values[best] >= found.fx
-    return jnp.where(on_grid, grid[best], found.x), jnp.where(on_grid, values[best], found.fx)
+    grid = _grid()
+    values, slopes = jax.vmap(jax.value_and_grad(f))(grid)
+    _, t, value = _maximum(lambda _, t: f(t), values[None], slopes[None], grid)
+    return t, value
 
 
 def _highest_point(energy: Callable[[Array], Array], path: Array, geometry: Flat) -> Maximum:
-    def search(a: Array, b: Array) -> tuple[Array, Array]:
-        def f(t: Array) -> Array:
-            return lax.stop_gradient(energy(geometry.interpolate(a, b, t)))
-
-        ends = jnp.asarray([0, 1], path.dtype)
-        slope = jax.vmap(jax.grad(lambda t: energy(geometry.interpolate(a, b, t))))(ends)
-        return segment_maximum(f, lax.stop_gradient(slope))
-
     still = lax.stop_gradient(path)
-    positions, values = jax.vmap(search)(still[:-1], still[1:])
-    n = jnp.argmax(values)
-    t = lax.stop_gradient(positions[n])
+    grid = _grid()
+
+    def f(n: Array, t: Array) -> Array:
+        return energy(geometry.interpolate(still[n], still[n + 1], t))
+
+    # Every segment is looked at; the search then runs where the highest point can be.
+    look = jax.vmap(jax.vmap(jax.value_and_grad(f, argnums=1), (None, 0)), (0, None))
+    values, slopes = lax.stop_gradient(look(jnp.arange(path.shape[0] - 1), grid))
+    n, t, _ = _maximum(lambda n, t: lax.stop_gradient(f(n, t)), values, slopes, grid)
+    # Values alone fix the position to the root of rounding; one Newton step on the slope makes the derivative exact.
+    slope, curvature = jax.value_and_grad(jax.grad(f, argnums=1), argnums=1)(n, t)
+    step = -slope / jnp.where(curvature < 0, curvature, -jnp.inf)
+    t = lax.stop_gradient(jnp.where((t > 0) & (t < 1) & (jnp.abs(step) < 1e-4), jnp.clip(t + step, 0, 1), t))
     # Envelope theorem: at the maximum the position may be held fixed, so only this line is differentiated.
     state = geometry.interpolate(path[n], path[n + 1], t)
     return Maximum(energy(state), n, t, state)

@@ -13,6 +13,8 @@ CAP = 0.2
 CAP_EPOCHS = 10
 #: The gradient of one path counts at most this many times the median length over the batch.
 OUTLIER = 3.0
+#: A mean loss of about ln 2: the error doubles in every iteration, and its slopes say nothing.
+HOPELESS = 0.7
 
 
 class State(NamedTuple):
@@ -23,7 +25,7 @@ class State(NamedTuple):
     slope: Array  # mean gradient there
     nu: Array  # step size of the next steepest descent step
     pair: Array  # whether `good` and `slope` belong to the present batch
-    usable: Array  # whether there is a `good` point to go back to
+    usable: Array  # whether there is a `good` point to go back to, one with a loss below zero
 
 
 def largest_step(epoch: int) -> float:
@@ -36,7 +38,6 @@ def mean_gradient(slopes: Array, clip: bool) -> Array:
     if not clip:
         return jnp.mean(slopes, axis=1)
     size = jnp.linalg.norm(slopes, axis=0)
-    size = jnp.where(jnp.isfinite(size), size, jnp.inf)
     limit = OUTLIER * jnp.median(size)
     return jnp.mean(jnp.where(size > limit, limit / size, 1) * slopes, axis=1)
 
@@ -44,8 +45,9 @@ def mean_gradient(slopes: Array, clip: bool) -> Array:
 def advance(s: State, L: Array, g: Array, cap: Array, safeguard: bool) -> tuple[State, Array]:
     """One Barzilai-Borwein step of the state, from the loss L and the mean gradient g at its point."""
     finite = jnp.isfinite(L) & jnp.all(jnp.isfinite(g))
-    # A loss above zero means that the band gets worse: the step went to where the method diverges.
-    rejected = ~finite | (s.usable & (L > 0)) if safeguard else ~finite
+    # A loss above zero means that the band gets worse: the step went to where the method diverges. At the start, when
+    # nothing better is known, springs alone may make it a little worse.
+    rejected = ~finite | (L > jnp.where(s.usable, 0, HOPELESS)) if safeguard else ~finite
     dx, dg = s.x - s.good, g - s.slope
     curvature = dx @ dg
     # The published rule takes the curvature with its sign; with the safeguard an uphill step is turned round.
@@ -58,6 +60,7 @@ def advance(s: State, L: Array, g: Array, cap: Array, safeguard: bool) -> tuple[
         step = jnp.clip(step, -cap, cap)
     else:
         step = -nu * g
-    after = State(s.x + step, s.x, g, nu, jnp.asarray(True), jnp.asarray(True))
-    back = s._replace(x=jnp.where(s.usable, (s.x + s.good) / 2, s.x))
+    after = State(s.x + step, s.x, g, nu, jnp.asarray(True), L <= 0 if safeguard else jnp.asarray(True))
+    # Without a point to go back to: smaller parameters lead to the map that changes nothing, where nothing diverges.
+    back = s._replace(x=jnp.where(s.usable, (s.x + s.good) / 2, s.x - cap if safeguard else s.x))
     return jax.tree.map(lambda a, b: jnp.where(rejected, a, b), back, after), rejected

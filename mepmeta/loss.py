@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from mepmeta._checks import as_pytree, check_energy, check_params, check_path, check_state
+from mepmeta._checks import as_pytree, check_batch, check_energy, check_params, check_path, check_state
 from mepmeta.barrier import _highest_point
 from mepmeta.geometry import Flat
 from mepmeta.neb import LOST, NEBParams, Spring, _iterate
@@ -185,8 +185,10 @@ def loss_and_gradient(
     Raises:
         ValueError: as :func:`loss`.
     """
+    check_batch(paths, geometry)
     paths = jnp.asarray(paths)
     energy, _ = _checked(energy, paths[0], reference, geometry, params, steps)
+    check_energy(energy, paths.reshape(-1, *paths.shape[2:]))
     before = _log_overestimates_jit(energy, paths, reference, geometry)
     return _losses_and_gradients_jit(energy, paths, before, params, steps, reference, geometry, spring)
 

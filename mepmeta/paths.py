@@ -2,9 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from mepmeta._checks import check_path, check_state
+from mepmeta._checks import check_path, check_state, known
 from mepmeta.geometry import Flat
 
 __all__ = ["arc_length", "bent_path", "perturbed_path", "straight_path"]
@@ -78,7 +79,7 @@ def perturbed_path(key: Array, path: Array, amplitude: float | Array = 0.05) -> 
 
     Source: Section 3 of :cite:t:`bushuev2020`: "no more than 5% of the path length".
     """
-    _check_ensemble(path, amplitude)
+    path = _check_ensemble(path, amplitude)
     inner = path[1:-1]
     shift = jax.random.uniform(key, inner.shape, inner.dtype, minval=-1, maxval=1)
     return path.at[1:-1].add(amplitude * arc_length(path)[-1] * shift)
@@ -103,9 +104,11 @@ def bent_path(key: Array, path: Array, amplitude: float | Array = 0.1) -> Array:
         Path of the same shape; its ends are unchanged.
 
     Raises:
-        ValueError: for a bad path or a negative amplitude.
+        ValueError: for a bad path, one with coincident ends, or a negative amplitude.
     """
-    _check_ensemble(path, amplitude)
+    path = _check_ensemble(path, amplitude)
+    if known(path) and np.array_equal(path[0], path[-1]):
+        raise ValueError("the ends of the path coincide: there is no direction to bend it across")
     s = arc_length(path)
     direction = (path[-1] - path[0]) / jnp.linalg.norm(jnp.ravel(path[-1] - path[0]))
     modes = jnp.arange(1, BEND_MODES + 1, dtype=path.dtype)
@@ -115,7 +118,8 @@ def bent_path(key: Array, path: Array, amplitude: float | Array = 0.1) -> Array:
     return path.at[1:-1].add(amplitude * s[-1] * jnp.tensordot(profile, across, 1))
 
 
-def _check_ensemble(path: Array, amplitude: float | Array) -> None:
+def _check_ensemble(path: Array, amplitude: float | Array) -> Array:
     check_path(path, Flat())
-    if not isinstance(amplitude, jax.core.Tracer) and not 0 <= amplitude < jnp.inf:
+    if known(amplitude) and not 0 <= amplitude < jnp.inf:
         raise ValueError(f"amplitude must be a finite number >= 0, got {amplitude}")
+    return jnp.asarray(path)

@@ -147,7 +147,8 @@ def train(
        short probe, because the two gradients of :math:`\delta g` must belong to the same paths.
     4. No component of the step exceeds :math:`0.2/(1 + \text{epoch}/10)`: 20 % of the parameter at first, and a
        sum that diverges while its squares do not (Robbins-Monro), so that sampling noise averages out.
-    5. A point where the mean loss is positive or not finite is rejected, and the iteration goes half way back.
+    5. A point where the mean loss is positive or not finite is rejected, and the iteration goes half way back. A start
+       that diverges is left by making all parameters smaller.
 
     Args:
         key: random key; it fixes every path of the training.
