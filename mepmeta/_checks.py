@@ -14,7 +14,16 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial, all_leaves
 
-__all__ = ["as_pytree", "check_batch", "check_energy", "check_params", "check_path", "check_state", "known"]
+__all__ = [
+    "as_pytree",
+    "check_batch",
+    "check_energy",
+    "check_option",
+    "check_params",
+    "check_path",
+    "check_state",
+    "known",
+]
 
 
 def as_pytree(energy: Callable[[Array], Array]) -> Callable[[Array], Array]:
@@ -91,3 +100,9 @@ def check_params(params: Any) -> None:
             raise ValueError(f"{name} must be a scalar, got shape {jnp.shape(value)}")
         if known(value) and not 0 <= value < jnp.inf:
             raise ValueError(f"{name} must be a finite number >= 0, got {value}")
+
+
+def check_option(name: str, value: str, options: tuple[str, ...]) -> None:
+    """An option is one of its names."""
+    if value not in options:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from mepmeta._checks import as_pytree, check_batch, check_energy, check_params, check_path, check_state
+from mepmeta._checks import as_pytree, check_batch, check_energy, check_option, check_params, check_path, check_state
 from mepmeta.barrier import _highest_point
 from mepmeta.geometry import Flat
-from mepmeta.neb import LOST, NEBParams, Spring, _iterate
+from mepmeta.neb import LOST, SPRINGS, NEBParams, Spring, _iterate
 
 __all__ = ["loss", "loss_and_gradient", "overestimate", "rates"]
 
@@ -151,7 +151,7 @@ def loss(
     >>> bool(L[1] < L[0] < 0)
     True
     """
-    energy, path = _checked(energy, path, reference, geometry, params, steps)
+    energy, path = _checked(energy, path, reference, geometry, params, steps, spring)
     before = _log_overestimates_jit(energy, path[None], reference, geometry)
     return _losses_jit(energy, path[None], before, params, steps, reference, geometry, spring)[0]
 
@@ -187,7 +187,7 @@ def loss_and_gradient(
     """
     check_batch(paths, geometry)
     paths = jnp.asarray(paths)
-    energy, _ = _checked(energy, paths[0], reference, geometry, params, steps)
+    energy, _ = _checked(energy, paths[0], reference, geometry, params, steps, spring)
     check_energy(energy, paths.reshape(-1, *paths.shape[2:]))
     before = _log_overestimates_jit(energy, paths, reference, geometry)
     return _losses_and_gradients_jit(energy, paths, before, params, steps, reference, geometry, spring)
@@ -200,9 +200,11 @@ def _checked(
     geometry: Flat,
     params: NEBParams | None = None,
     steps: int = 1,
+    spring: Spring = "raw",
 ) -> tuple[Energy, Array]:
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
+    check_option("spring", spring, SPRINGS)
     energy, path = as_pytree(energy), jnp.asarray(path)
     check_path(path, geometry)
     check_energy(energy, path)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array, lax
 
 from mepmeta import tangents
-from mepmeta._checks import as_pytree, check_energy, check_params, check_path, known
+from mepmeta._checks import as_pytree, check_energy, check_option, check_params, check_path, known
 from mepmeta.geometry import Flat
 
 __all__ = ["Iteration", "NEBParams", "iterate", "neb_step"]
@@ -18,6 +18,7 @@ __all__ = ["Iteration", "NEBParams", "iterate", "neb_step"]
 Energy = Callable[[Array], Array]
 Tangent = Literal["smooth", "improved", "central"]
 Spring = Literal["raw", "unit", "scaled"]
+TANGENTS, SPRINGS = get_args(Tangent), get_args(Spring)
 
 #: A band this many times longer than at the start is lost: its springs are unstable and it only grows.
 LOST = 1e3
@@ -178,10 +179,8 @@ def neb_step(
 
 
 def _checked(energy: Energy, path: Array, params: NEBParams, geometry: Flat, tangent: str, spring: str) -> tuple:
-    if tangent not in ("smooth", "improved", "central"):
-        raise ValueError(f"tangent must be 'smooth', 'improved' or 'central', got {tangent!r}")
-    if spring not in ("raw", "unit", "scaled"):
-        raise ValueError(f"spring must be 'raw', 'unit' or 'scaled', got {spring!r}")
+    check_option("tangent", tangent, TANGENTS)
+    check_option("spring", spring, SPRINGS)
     energy = as_pytree(energy)
     check_path(path, geometry)
     check_energy(energy, path, distinct=tangent == "improved")

@@ -16,7 +16,7 @@ from mepmeta._checks import as_pytree, check_params, check_state
 from mepmeta.barzilai_borwein import State, advance, largest_step, mean_gradient
 from mepmeta.geometry import Flat
 from mepmeta.loss import _checked, _log_overestimates, _losses, _losses_and_gradients
-from mepmeta.neb import NEBParams, Spring
+from mepmeta.neb import SPRINGS, NEBParams, Spring
 
 __all__ = ["History", "train"]
 
@@ -87,7 +87,7 @@ def _save(file: str | Path, run: np.ndarray, records: list, state: State) -> Non
     x, loss, rejected, test_loss = (np.stack(column) for column in zip(*records, strict=True))
     partial_file = Path(f"{file}.partial")
     with open(partial_file, "wb") as stream:
-        np.savez(stream, run=run, x=x, loss=loss, rejected=rejected, test_loss=test_loss, **state._asdict())
+        np.savez(stream, run=run, trace=x, loss=loss, rejected=rejected, test_loss=test_loss, **state._asdict())
     os.replace(partial_file, file)  # an interruption while writing leaves the former checkpoint whole
 
 
@@ -98,7 +98,7 @@ def _load(file: str | Path | None, run: np.ndarray, state: State) -> tuple[list,
         if not np.array_equal(saved["run"], run):
             raise ValueError(f"{file} is the checkpoint of a run with another key, start, batch, or settings")
         state = State(*(jnp.asarray(saved[name]) for name in State._fields))
-        return list(zip(saved["x"], saved["loss"], saved["rejected"], saved["test_loss"], strict=True)), state
+        return list(zip(saved["trace"], saved["loss"], saved["rejected"], saved["test_loss"], strict=True)), state
 
 
 def _result(records: list, epochs: int, interrupted: bool, structure: Any, safeguard: bool) -> tuple[Any, History]:
@@ -197,7 +197,7 @@ def train(
 
     batch_key, test_key = jax.random.split(key)
     test = jax.vmap(sample)(jax.random.split(test_key, TEST_PATHS))
-    energy, _ = _checked(energy, test[0], reference, geometry, params, steps)
+    energy, _ = _checked(energy, test[0], reference, geometry, params, steps, spring)
     check_state(test, "sample(key)")
     start = jnp.stack([jnp.asarray(leaf, test.dtype) for leaf in leaves])
     x = jnp.log(start) if safeguard else start
@@ -209,7 +209,8 @@ def train(
     settings = (structure, steps, iterations, batch, geometry, spring, safeguard)
 
     # What makes two runs the same run; the number of epochs does not, so a finished run can be extended.
-    run = np.array([*np.ravel(jax.random.key_data(key)), *start, steps, iterations, batch, reference, safeguard], float)
+    numbers = [*start, steps, iterations, batch, reference, safeguard, SPRINGS.index(spring), *test[0].shape]
+    run = np.array([*np.ravel(jax.random.key_data(key)), *numbers], float)
     records, state = _load(checkpoint, run, state)
     interrupted = False
     bar = tqdm(range(len(records), epochs), initial=len(records), total=epochs, disable=not progress, desc="epoch")

@@ -249,6 +249,12 @@ def test_bad_params_and_steps(call):
         call(ENERGY, GOOD, steps=0)
 
 
+def test_unknown_spring():
+    for call, paths in ((mm.loss, GOOD), (mm.loss_and_gradient, PATHS)):
+        with pytest.raises(ValueError, match="spring must be one of 'raw', 'unit', 'scaled', got 'soft'"):
+            call(ENERGY, paths, PAPER, reference=0.0, spring="soft")
+
+
 def test_every_path_of_a_batch_is_checked():
     """Not only the first."""
     bad = PATHS.at[7, 3].set(PATHS[7, 2])

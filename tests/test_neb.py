@@ -408,9 +408,9 @@ def test_bad_params(call, params, words):
 
 @both
 def test_bad_options(call):
-    with pytest.raises(ValueError, match="tangent must be 'smooth', 'improved' or 'central', got 'spline'"):
+    with pytest.raises(ValueError, match="tangent must be one of 'smooth', 'improved', 'central', got 'spline'"):
         call(ENERGY, GOOD, PAPER, tangent="spline")
-    with pytest.raises(ValueError, match="spring must be 'raw', 'unit' or 'scaled', got 'soft'"):
+    with pytest.raises(ValueError, match="spring must be one of 'raw', 'unit', 'scaled', got 'soft'"):
         call(ENERGY, GOOD, PAPER, spring="soft")
 
 
