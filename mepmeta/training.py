@@ -15,7 +15,7 @@ from tqdm import tqdm
 from mepmeta._checks import as_pytree, check_params, check_state
 from mepmeta.barzilai_borwein import State, advance, largest_step, mean_gradient
 from mepmeta.geometry import Flat
-from mepmeta.loss import _checked, _log_overestimates, _losses, _losses_and_gradients
+from mepmeta.loss import _checked, _log_overestimates, _log_overestimates_jit, _losses, _losses_and_gradients
 from mepmeta.neb import SPRINGS, NEBParams, Spring
 
 __all__ = ["History", "train"]
@@ -107,7 +107,7 @@ def _result(records: list, epochs: int, interrupted: bool, structure: Any, safeg
     history = jax.tree.unflatten(structure, list(np.moveaxis(values, -1, 0)))
     # Where the last steps still scatter their geometric mean does not; rejected points do not count.
     last = np.exp(np.mean(x[-1][~rejected[-1]], axis=0)) if safeguard and not rejected[-1].all() else values[-1, -1]
-    params = jax.tree.unflatten(structure, [jnp.asarray(value) for value in last])
+    params = jax.tree.unflatten(structure, [float(value) for value in last])
     message = f"{'interrupted after' if interrupted else 'completed'} {len(records)} of {epochs} epochs"
     if rejected.any():
         last_epoch = rejected.any(axis=1).nonzero()[0][-1]
@@ -196,7 +196,7 @@ def train(
         raise ValueError(f"training works on logarithms, so every metaparameter must be positive, got {params}")
 
     batch_key, test_key = jax.random.split(key)
-    test = jax.vmap(sample)(jax.random.split(test_key, TEST_PATHS))
+    test = jax.jit(jax.vmap(sample))(jax.random.split(test_key, TEST_PATHS))
     energy, _ = _checked(energy, test[0], reference, geometry, params, steps, spring)
     check_state(test, "sample(key)")
     start = jnp.stack([jnp.asarray(leaf, test.dtype) for leaf in leaves])
@@ -205,7 +205,7 @@ def train(
     no = jnp.asarray(False)
     state = State(x, x, jnp.zeros_like(x), jnp.asarray(1e-6, x.dtype), no, no)
     sample, reference = as_pytree(sample), jnp.asarray(reference, test.dtype)
-    test = (test, _log_overestimates(energy, test, reference, geometry))
+    test = (test, _log_overestimates_jit(energy, test, reference, geometry))
     settings = (structure, steps, iterations, batch, geometry, spring, safeguard)
 
     # What makes two runs the same run; the number of epochs does not, so a finished run can be extended.

@@ -32,10 +32,10 @@ def draw(ensemble, P, n, amplitude):
 
 def with_image_on_top(n):
     """Three quarters have a kink, an image high above its neighbours; the others are smooth, an image on the saddle."""
-    paths = draw(mm.perturbed_path, 9, n, 0.05)
+    paths = draw(mm.perturbed_path, 11, n, 0.05)
     rows = jnp.arange(n)
-    kinked = paths.at[rows, 1 + rows % 7].set(jnp.array([1.2, 0.4]))
-    wavy = mep(9) + jnp.linspace(0, 0.1, n)[:, None, None] * jnp.sin(4 * mep(9)[:, 1:]) * jnp.array([1.0, 0.0])
+    kinked = paths.at[rows, 1 + rows % 9].set(jnp.array([1.2, 0.4]))
+    wavy = mep(11) + jnp.linspace(0, 0.1, n)[:, None, None] * jnp.sin(4 * mep(11)[:, 1:]) * jnp.array([1.0, 0.0])
     return jnp.where((rows % 4 < 3)[:, None, None], kinked, wavy)
 
 
@@ -44,7 +44,7 @@ BATCHES = {
     "perturbed, 8 images": draw(mm.perturbed_path, 8, 125, 0.05),
     "perturbed, 11 images": draw(mm.perturbed_path, 11, 125, 0.05),
     "perturbed, 14 images": draw(mm.perturbed_path, 14, 125, 0.05),
-    "strongly perturbed": draw(mm.perturbed_path, 9, 125, 0.15),
+    "strongly perturbed": draw(mm.perturbed_path, 11, 125, 0.15),
     "bent": draw(mm.bent_path, 8, 125, 0.1),
     "bent more": draw(mm.bent_path, 14, 125, 0.3),
     "bent beyond the poles": draw(mm.bent_path, 11, 125, 1.0),

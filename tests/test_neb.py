@@ -54,12 +54,12 @@ def mueller_brown(x):
 
 @every_variant
 def test_the_minimum_energy_path_is_a_fixed_point(tangent, spring, climb):
-    for P in (9,) if climb else (8, 9):  # with eight images none is on the saddle, so one climbs
-        after = mm.neb_step(ENERGY, mep(P), PAPER, tangent=tangent, spring=spring, climb=climb)
-        np.testing.assert_allclose(after, mep(P), atol=1e-14)
+    after = mm.neb_step(ENERGY, mep(9), PAPER, tangent=tangent, spring=spring, climb=climb)
+    np.testing.assert_allclose(after, mep(9), atol=1e-14)
 
 
-def test_without_an_image_on_the_saddle_only_the_climbing_one_leaves_the_minimum_energy_path_points():
+def test_without_an_image_on_the_saddle_only_the_climbing_one_moves():
+    np.testing.assert_allclose(mm.neb_step(ENERGY, mep(8), PAPER), mep(8), atol=1e-14)
     after = mm.neb_step(ENERGY, mep(8), PAPER, climb=True)
     moved = jnp.abs(after - mep(8)).max(axis=1) > 1e-10
     assert moved.sum() == 1 and int(jnp.argmax(moved)) in (3, 4)
@@ -76,7 +76,7 @@ SYMMETRIES = {
 
 @every_variant
 @given(keys, params, st.floats(0.001, 0.08))
-@settings(max_examples=8)
+@settings(max_examples=6)
 def test_commutes_with_the_symmetries_of_the_spin(tangent, spring, climb, key, params, amplitude):
     """M(gS) = g M(S), to rounding, for every symmetry g of energy and band."""
     path = perturbed(key, amplitude=amplitude)
@@ -105,12 +105,12 @@ def test_scaling_the_energy_is_scaling_the_parameters(key, params, factor):
 @settings(max_examples=8)
 def test_one_step_by_hand(tangent, spring, key, params):
     """Eqs. (1) and (2), image by image in numpy, with the three readings of the spring."""
-    path = np.asarray(perturbed(key, P=6))
+    path = np.asarray(perturbed(key))
     theta, phi = path.T
     E = -(np.cos(theta) ** 2) * np.cos(phi) ** 2 + 2 * np.sin(theta) ** 2
     gamma, mu, beta = params
     expected = path.copy()
-    for n in range(1, 5):
+    for n in range(1, 8):
         g = np.asarray(gradient(path[n]))
         forward, backward = path[n + 1] - path[n], path[n] - path[n - 1]
         if tangent == "smooth":
