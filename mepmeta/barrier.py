@@ -148,6 +148,11 @@ def _maximum(
     return lax.while_loop(promising, search, (jnp.ravel(reach), n, grid[k], jnp.max(values)))[1:]
 
 
+def _with_slope(f: Callable[[Array], Array], t: Array) -> tuple[Array, Array]:
+    """f(t) and its derivative, which forward mode gives with the value."""
+    return jax.jvp(f, (t,), (jnp.ones_like(t),))
+
+
 def _grid() -> Array:
     return jnp.linspace(0, 1, INTERVALS + 1, dtype=jnp.result_type(float))
 
@@ -175,7 +180,7 @@ def segment_maximum(f: Callable[[Array], Array]) -> tuple[Array, Array]:
     (0.523599, 1.0)
     """
     grid = _grid()
-    values, slopes = jax.vmap(jax.value_and_grad(f))(grid)
+    values, slopes = jax.vmap(partial(_with_slope, f))(grid)
     _, t, value = _maximum(lambda _, t: f(t), values[None], slopes[None], grid)
     return t, value
 
@@ -188,11 +193,11 @@ def _highest_point(energy: Callable[[Array], Array], path: Array, geometry: Flat
         return energy(geometry.interpolate(still[n], still[n + 1], t))
 
     # Every segment is looked at; the search then runs where the highest point can be.
-    look = jax.vmap(jax.vmap(jax.value_and_grad(f, argnums=1), (None, 0)), (0, None))
-    values, slopes = lax.stop_gradient(look(jnp.arange(path.shape[0] - 1), grid))
+    look = jax.vmap(lambda n: jax.vmap(partial(_with_slope, partial(f, n)))(grid))
+    values, slopes = lax.stop_gradient(look(jnp.arange(path.shape[0] - 1)))
     n, t, _ = _maximum(lambda n, t: lax.stop_gradient(f(n, t)), values, slopes, grid)
     # Values alone fix the position to the root of rounding; one Newton step on the slope makes the derivative exact.
-    slope, curvature = jax.value_and_grad(jax.grad(f, argnums=1), argnums=1)(n, t)
+    slope, curvature = _with_slope(lambda t: _with_slope(partial(f, n), t)[1], t)
     step = -slope / jnp.where(curvature < 0, curvature, -jnp.inf)
     t = lax.stop_gradient(jnp.where((t > 0) & (t < 1) & (jnp.abs(step) < 1e-4), jnp.clip(t + step, 0, 1), t))
     # Envelope theorem: at the maximum the position may be held fixed, so only this line is differentiated.

@@ -11,7 +11,7 @@ from jax import Array
 from mepmeta._checks import as_pytree, check_batch, check_energy, check_option, check_params, check_path, check_state
 from mepmeta.barrier import _highest_point
 from mepmeta.geometry import Flat
-from mepmeta.neb import LOST, SPRINGS, NEBParams, Spring, _iterate
+from mepmeta.neb import LOST, SPRINGS, NEBParams, Spring, _iterate, _neb_step, _repeat
 
 __all__ = ["loss", "loss_and_gradient", "overestimate", "rates"]
 
@@ -55,18 +55,32 @@ def _losses_and_gradients(
     geometry: Flat = Flat(),
     spring: Spring = "raw",
 ) -> tuple[Array, Any]:
-    # Forward mode: the derivatives by the few parameters ride along with the iterations, and nothing is kept of
-    # an iteration that is over. Under vmap the undifferentiated part is computed once for all directions.
+    # Forward mode: the derivatives of the path by the few parameters ride along with the iterations, and nothing is
+    # kept of an iteration that is over. They are written out one by one, and not mapped over, because the compiler
+    # then computes the undifferentiated part once for all of them.
     leaves, structure = jax.tree.flatten(params)
     values = jnp.stack([jnp.asarray(leaf, paths.dtype) for leaf in leaves])
-
-    def losses(values: Array) -> Array:
-        params = jax.tree.unflatten(structure, list(values))
-        return _losses(energy, paths, before, params, steps, reference, geometry, spring)
-
     directions = jnp.eye(len(leaves), dtype=values.dtype)
-    L, slopes = jax.vmap(lambda d: jax.jvp(losses, (values,), (d,)), out_axes=(None, 0))(directions)
-    return L, jax.tree.unflatten(structure, list(slopes))
+
+    def single(path: Array, before: Array) -> tuple[Array, list[Array]]:
+        def step(path: Array, values: Array) -> Array:
+            params = jax.tree.unflatten(structure, list(values))
+            return _neb_step(energy, path, params, geometry, spring=spring)
+
+        def carried(state: tuple[Array, list[Array]]) -> tuple[Array, list[Array]]:
+            path, slopes = state
+            moved = [jax.jvp(step, (path, values), along) for along in zip(slopes, directions, strict=True)]
+            return moved[0][0], [slope for _, slope in moved]
+
+        (path, slopes), done, _ = _repeat(carried, (path, [jnp.zeros_like(path)] * len(leaves)), steps, geometry)
+        log_delta, slope_of_delta = jax.value_and_grad(
+            lambda path: jnp.log(_overestimate(energy, path, reference, geometry))
+        )(path)
+        L = jnp.where(done < 0, jnp.log(jnp.asarray(LOST, path.dtype)), (log_delta - before) / steps)
+        return L, [jnp.where(done < 0, 0, jnp.sum(slope_of_delta * slope)) / steps for slope in slopes]
+
+    L, slopes = jax.vmap(single)(paths, before)
+    return L, jax.tree.unflatten(structure, slopes)
 
 
 def overestimate(energy: Energy, path: Array, reference: float | Array, *, geometry: Flat = Flat()) -> Array:

@@ -192,6 +192,27 @@ def _length(path: Array, geometry: Flat) -> Array:
     return jnp.sum(jax.vmap(geometry.distance)(path[:-1], path[1:]))
 
 
+def _repeat(
+    step: Callable[[Any], Any], state: Any, steps: int, geometry: Flat, observe: Callable[[Array], Any] | None = None
+) -> tuple[Any, Array, Any]:
+    """Repeat a step of a state (path, ...) until the band is lost: the state, the iterations done, the history."""
+    bound = LOST * _length(lax.stop_gradient(state[0]), geometry)
+
+    def body(carry: tuple[Any, Array], _: None) -> tuple[tuple[Any, Array], Any]:
+        state, done = carry
+        after = step(state)
+        # One comparison answers for NaN, infinity and growth. A lost band stays where it last made sense.
+        fine = _length(lax.stop_gradient(after[0]), geometry) < bound
+        fine = fine & (done >= 0)
+        state = jax.tree.map(lambda new, old: jnp.where(fine, new, old), after, state)
+        done = jnp.where(fine, done + 1, jnp.where(done >= 0, -done - 1, done))
+        return (state, done), observe(state[0]) if observe else None
+
+    # `done` counts iterations; it turns to -done - 1 when the band is lost, which then ends the counting.
+    (last, done), history = lax.scan(body, (state, jnp.zeros((), jnp.int32)), length=steps)
+    return last, done, history
+
+
 def _iterate(
     energy: Energy,
     path: Array,
@@ -203,20 +224,10 @@ def _iterate(
     climb: bool = False,
     observe: Callable[[Array], Any] | None = None,
 ) -> Iteration:
-    bound = LOST * _length(lax.stop_gradient(path), geometry)
+    def step(state: tuple[Array]) -> tuple[Array]:
+        return (_neb_step(energy, state[0], params, geometry, tangent, spring, climb),)
 
-    def body(state: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Any]:
-        path, done = state
-        after = _neb_step(energy, path, params, geometry, tangent, spring, climb)
-        # One comparison answers for NaN, infinity and growth. A lost band stays where it last made sense.
-        fine = _length(lax.stop_gradient(after), geometry) < bound
-        fine = fine & (done >= 0)
-        path = jnp.where(fine, after, path)
-        done = jnp.where(fine, done + 1, jnp.where(done >= 0, -done - 1, done))
-        return (path, done), observe(path) if observe else None
-
-    # `done` counts iterations; it turns to -done - 1 when the band is lost, which then ends the counting.
-    (last, done), history = lax.scan(body, (path, jnp.zeros((), jnp.int32)), length=steps)
+    (last,), done, history = _repeat(step, (path,), steps, geometry, observe)
     if observe:
         history = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), observe(path), history)
     return Iteration(last, jnp.where(done < 0, -done - 1, done), done < 0, history)

@@ -91,15 +91,15 @@ def delta_of(path):
     return mm.overestimate(ENERGY, path, 0.0)
 
 
-@pytest.mark.parametrize("steps, gamma", [(1, 0.2), (5, 0.01)])
-def test_loss_is_the_mean_logarithm_of_the_rates(steps, gamma):
+@pytest.mark.parametrize("gamma", [0.01, 0.2])
+def test_loss_is_the_mean_logarithm_of_the_rates(gamma):
     """Two barriers, and K + 1 recorded on the way, give the same: the sum telescopes."""
     params = mm.NEBParams(gamma)
     for path in PATHS[:4]:
-        deltas = mm.iterate(ENERGY, path, params, steps, observe=delta_of).history
-        assert deltas.shape == (steps + 1,)
+        deltas = mm.iterate(ENERGY, path, params, 5, observe=delta_of).history
+        assert deltas.shape == (6,)
         expected = jnp.mean(jnp.log(mm.rates(deltas)))
-        assert mm.loss(ENERGY, path, params, steps=steps, reference=0.0) == pytest.approx(float(expected), abs=1e-11)
+        assert mm.loss(ENERGY, path, params, reference=0.0) == pytest.approx(float(expected), abs=1e-11)
 
 
 @pytest.mark.parametrize("spring", ["unit", "scaled"])
@@ -141,14 +141,14 @@ def test_a_lost_band_counts_as_ln_1000_and_touches_no_other():
 
 @pytest.mark.parametrize("gamma", [0.01, 0.5, 1.2, 3.0])
 def test_losses_and_gradients_are_finite_where_bands_diverge(gamma):
-    L, slopes = mm.loss_and_gradient(ENERGY, PATHS, mm.NEBParams(gamma, 2.0, 3.0), reference=0.0, steps=40)
+    L, slopes = mm.loss_and_gradient(ENERGY, PATHS, mm.NEBParams(gamma, 2.0, 3.0), reference=0.0)
     assert jnp.all(jnp.isfinite(L)) and L.max() <= LOST
     assert not any(jnp.any(jnp.isnan(slope)) for slope in slopes)
 
 
 def test_converged_paths_have_a_finite_loss():
-    L, slopes = mm.loss_and_gradient(ENERGY, jnp.stack([mep(8)] * 2), PAPER, reference=0.0)
-    assert L.tolist() == [0, 0] and all(jnp.all(slope == 0) for slope in slopes)
+    L, slopes = mm.loss_and_gradient(ENERGY, PATHS.at[:].set(mep(8)), PAPER, reference=0.0)
+    assert jnp.all(L == 0) and all(jnp.all(slope == 0) for slope in slopes)
 
 
 # Its derivative
