@@ -3,6 +3,9 @@ r"""Learn the optimiser that finds minimum energy paths.
 An *energy* is a callable ``x -> scalar``. A *path* is an array of images ``(P, *x.shape)`` with fixed ends. The
 nudged elastic band is a differentiable map from path to path with *metaparameters*; its *loss* says how fast it
 lowers the *barrier*, and *training* descends that loss through the band.
+
+Calls are compiled once for each energy function. Numbers that a plain function closes over are frozen then; to vary
+them, pass ``jax.tree_util.Partial(function, number)`` or an energy such as ``single_spin(K1, K2)``.
 """
 
 from mepmeta import tangents

@@ -17,6 +17,7 @@ from jax.tree_util import Partial, all_leaves
 __all__ = [
     "as_pytree",
     "check_batch",
+    "check_count",
     "check_energy",
     "check_option",
     "check_params",
@@ -100,6 +101,12 @@ def check_params(params: Any) -> None:
             raise ValueError(f"{name} must be a scalar, got shape {jnp.shape(value)}")
         if known(value) and not 0 <= value < jnp.inf:
             raise ValueError(f"{name} must be a finite number >= 0, got {value}")
+
+
+def check_count(name: str, value: int) -> None:
+    """A count is a whole number, at least 1."""
+    if not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name} must be at least 1, a whole number, got {value!r}")
 
 
 def check_option(name: str, value: str, options: tuple[str, ...]) -> None:

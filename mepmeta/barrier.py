@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
-from mepmeta._checks import as_pytree, check_energy, check_path
+from mepmeta._checks import as_pytree, check_energy, check_path, known
 from mepmeta.geometry import Flat
 
 __all__ = ["Maximum", "barrier", "highest_point", "segment_maximum"]
@@ -199,18 +200,31 @@ def _highest_point(energy: Callable[[Array], Array], path: Array, geometry: Flat
     # Values alone fix the position to the root of rounding; one Newton step on the slope makes the derivative exact.
     slope, curvature = _with_slope(lambda t: _with_slope(partial(f, n), t)[1], t)
     step = -slope / jnp.where(curvature < 0, curvature, -jnp.inf)
-    t = lax.stop_gradient(jnp.where((t > 0) & (t < 1) & (jnp.abs(step) < 1e-4), jnp.clip(t + step, 0, 1), t))
+    t = lax.stop_gradient(jnp.where((t > 0) & (t < 1) & (jnp.abs(step) < 1e-3), jnp.clip(t + step, 0, 1), t))
     # Envelope theorem: at the maximum the position may be held fixed, so only this line is differentiated.
     state = geometry.interpolate(path[n], path[n + 1], t)
     return Maximum(energy(state), n, t, state)
 
 
 def highest_point(energy: Callable[[Array], Array], path: Array, *, geometry: Flat = Flat()) -> Maximum:
-    """The highest point of the interpolated path: where it is as well as how high; see :func:`barrier`."""
+    """The highest point of the interpolated path: where it is as well as how high.
+
+    Args:
+        energy, path, geometry: as in :func:`barrier`, which returns the value alone.
+
+    Returns:
+        :class:`Maximum`. Only ``value`` has a derivative; position and state are differentiated as if fixed.
+
+    Raises:
+        ValueError: as :func:`barrier`, and for an energy that is not finite between two images.
+    """
     energy = as_pytree(energy)
     check_path(path, geometry)
     check_energy(energy, path)
-    return _highest_point_jit(energy, jnp.asarray(path), geometry)
+    top = _highest_point_jit(energy, jnp.asarray(path), geometry)
+    if known(top) and not np.isfinite(top.value):
+        raise ValueError(f"the energy between images {top.segment} and {top.segment + 1} is not finite")
+    return top
 
 
 def barrier(energy: Callable[[Array], Array], path: Array, *, geometry: Flat = Flat()) -> Array:
@@ -220,8 +234,9 @@ def barrier(energy: Callable[[Array], Array], path: Array, *, geometry: Flat = F
         \frac{\partial Q}{\partial S_n} = \partial E[S(t^*)]\cdot\frac{\partial S(t^*)}{\partial S_n}
 
     The derivative is exact with the position :math:`t^*` held fixed (envelope theorem), so nothing is
-    differentiated through the search. At an image that is itself the maximum, Q has a kink, and one of the two
-    one-sided derivatives is returned.
+    differentiated through the search. Only where two different points are equally high has Q a kink; one of the
+    two one-sided derivatives is returned there. Second derivatives are not supported: they need the motion of
+    :math:`t^*`, which is held fixed.
 
     Args:
         energy: differentiable callable, state of shape ``shape`` to scalar.

@@ -8,7 +8,16 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from mepmeta._checks import as_pytree, check_batch, check_energy, check_option, check_params, check_path, check_state
+from mepmeta._checks import (
+    as_pytree,
+    check_batch,
+    check_count,
+    check_energy,
+    check_option,
+    check_params,
+    check_path,
+    check_state,
+)
 from mepmeta.barrier import _highest_point
 from mepmeta.geometry import Flat
 from mepmeta.neb import LOST, SPRINGS, NEBParams, Spring, _iterate, _neb_step, _repeat
@@ -216,14 +225,15 @@ def _checked(
     steps: int = 1,
     spring: Spring = "raw",
 ) -> tuple[Energy, Array]:
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
+    check_count("steps", steps)
     check_option("spring", spring, SPRINGS)
     energy, path = as_pytree(energy), jnp.asarray(path)
     check_path(path, geometry)
     check_energy(energy, path)
     if params is not None:
         check_params(params)
+    if jnp.shape(reference) != ():
+        raise ValueError(f"reference must be one energy, a scalar, got shape {jnp.shape(reference)}")
     check_state(jnp.asarray(reference, path.dtype), "reference")
     return energy, path
 

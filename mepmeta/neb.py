@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array, lax
 
 from mepmeta import tangents
-from mepmeta._checks import as_pytree, check_energy, check_option, check_params, check_path, known
+from mepmeta._checks import as_pytree, check_count, check_energy, check_option, check_params, check_path, known
 from mepmeta.geometry import Flat
 
 __all__ = ["Iteration", "NEBParams", "iterate", "neb_step"]
@@ -266,8 +266,7 @@ def iterate(
     >>> bool(jnp.allclose(r.path, mep, atol=1e-4)), bool(r.diverged)
     (True, False)
     """
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
+    check_count("steps", steps)
     energy, path = _checked(energy, path, params, geometry, tangent, spring)
     return _iterate_jit(energy, path, params, steps, geometry, tangent, spring, climb, observe)
 

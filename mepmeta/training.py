@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array, lax
 from tqdm import tqdm
 
-from mepmeta._checks import as_pytree, check_params, check_state
+from mepmeta._checks import as_pytree, check_count, check_params, check_state
 from mepmeta.barzilai_borwein import State, advance, largest_step, mean_gradient
 from mepmeta.geometry import Flat
 from mepmeta.loss import _checked, _log_overestimates, _log_overestimates_jit, _losses, _losses_and_gradients
@@ -96,7 +96,9 @@ def _load(file: str | Path | None, run: np.ndarray, state: State) -> tuple[list,
         return [], state
     with np.load(file) as saved:
         if not np.array_equal(saved["run"], run):
-            raise ValueError(f"{file} is the checkpoint of a run with another key, start, batch, or settings")
+            raise ValueError(
+                f"{file} is the checkpoint of a run with another key, start, energy, sample, batch, or settings"
+            )
         state = State(*(jnp.asarray(saved[name]) for name in State._fields))
         return list(zip(saved["trace"], saved["loss"], saved["rejected"], saved["test_loss"], strict=True)), state
 
@@ -186,11 +188,11 @@ def train(
     >>> bool(history.test_loss[-1] < -2 < history.loss[0, 0] < 0)
     True
     """
-    counts = {"steps": steps, "epochs": epochs, "iterations": iterations, "batch": batch}
-    for name, value in counts.items():
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+    for name, value in {"steps": steps, "epochs": epochs, "iterations": iterations, "batch": batch}.items():
+        check_count(name, value)
     check_params(params)
+    if checkpoint and not Path(checkpoint).parent.is_dir():
+        raise ValueError(f"no folder {Path(checkpoint).parent} to write the checkpoint to")
     leaves, structure = jax.tree.flatten(params)
     if safeguard and not all(leaf > 0 for leaf in leaves):
         raise ValueError(f"training works on logarithms, so every metaparameter must be positive, got {params}")
@@ -210,6 +212,8 @@ def train(
 
     # What makes two runs the same run; the number of epochs does not, so a finished run can be extended.
     numbers = [*start, steps, iterations, batch, reference, safeguard, SPRINGS.index(spring), *test[0].shape]
+    # The test paths and their errors stand for the sample and the energy.
+    numbers += [jnp.sum(test[0]), jnp.sum(test[0] ** 2), jnp.sum(test[1])]
     run = np.array([*np.ravel(jax.random.key_data(key)), *numbers], float)
     records, state = _load(checkpoint, run, state)
     interrupted = False

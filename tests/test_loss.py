@@ -245,8 +245,12 @@ def test_bad_params_and_steps(call):
         call(ENERGY, GOOD, params=PAPER._replace(gamma=-0.1))
     with pytest.raises(ValueError, match="mu must be a finite number >= 0, got nan"):
         call(ENERGY, GOOD, params=PAPER._replace(mu=float("nan")))
-    with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="steps must be at least 1, a whole number, got 0"):
         call(ENERGY, GOOD, steps=0)
+    with pytest.raises(ValueError, match="steps must be at least 1, a whole number, got 2.5"):
+        call(ENERGY, GOOD, steps=2.5)
+    with pytest.raises(ValueError, match="reference must be one energy, a scalar"):
+        call(ENERGY, GOOD, reference=jnp.zeros(2))
 
 
 def test_unknown_spring():

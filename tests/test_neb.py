@@ -423,7 +423,7 @@ def test_three_equal_energies_in_a_row_leave_equation_3_without_a_tangent(call):
 
 
 def test_bad_number_of_steps():
-    with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="steps must be at least 1, a whole number, got 0"):
         mm.iterate(ENERGY, GOOD, PAPER, 0)
 
 

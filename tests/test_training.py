@@ -157,8 +157,26 @@ def test_the_checkpoint_of_another_run_is_refused(tmp_path):
     others = [{"key": jax.random.key(1)}, {"start": mm.NEBParams(0.02)}, {"batch": 99}, {"iterations": 19}]
     others += [{"steps": 4}, {"reference": 0.1}, {"safeguard": False}, {"spring": "unit"}, {"P": 14}]
     for other in others:
-        with pytest.raises(ValueError, match="is the checkpoint of a run with another key, start, batch, or settings"):
+        with pytest.raises(ValueError, match="is the checkpoint of another run"):
             train(**{"epochs": 2, "checkpoint": file, **other})
+
+
+def test_the_checkpoint_of_another_energy_or_sample_is_refused(tmp_path):
+    file, settings = (
+        tmp_path / "run.npz",
+        {"batch": 10, "reference": 0.0, "progress": False, "checkpoint": tmp_path / "run.npz"},
+    )
+    mm.train(KEY, ENERGY, sample_8, mm.NEBParams(), epochs=1, **settings)
+    assert file.exists()
+    with pytest.raises(ValueError, match="energy, sample or settings differ"):
+        mm.train(KEY, mm.single_spin(2.0, -2.0), sample_8, mm.NEBParams(), epochs=2, **settings)
+    with pytest.raises(ValueError, match="energy, sample or settings differ"):
+        mm.train(KEY, ENERGY, lambda key: sample_8(jax.random.fold_in(key, 1)), mm.NEBParams(), epochs=2, **settings)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_refused_before_the_work(tmp_path):
+    with pytest.raises(ValueError, match="no folder"):
+        train(epochs=1, checkpoint=tmp_path / "missing" / "run.npz")
 
 
 # The published update
@@ -190,10 +208,10 @@ def test_the_plain_update_is_the_published_one():
 @pytest.mark.parametrize(
     "options, words",
     [
-        ({"steps": 0}, "steps must be at least 1, got 0"),
-        ({"epochs": 0}, "epochs must be at least 1, got 0"),
-        ({"iterations": 0}, "iterations must be at least 1, got 0"),
-        ({"batch": 0}, "batch must be at least 1, got 0"),
+        ({"steps": 0}, "steps must be at least 1, a whole number, got 0"),
+        ({"epochs": 0}, "epochs must be at least 1, a whole number, got 0"),
+        ({"iterations": 0}, "iterations must be at least 1, a whole number, got 0"),
+        ({"batch": 0}, "batch must be at least 1, a whole number, got 0"),
         ({"start": mm.NEBParams(gamma=0.0)}, "every metaparameter must be positive"),
         ({"start": mm.NEBParams(gamma=-0.1)}, "gamma must be a finite number >= 0"),
         ({"start": mm.NEBParams(mu=float("nan"))}, "mu must be a finite number >= 0"),
