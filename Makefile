@@ -50,7 +50,7 @@ serve: $(READY) ## show the built book on this machine, http://127.0.0.1:PORT
 
 test: $(READY) ## lint, unit tests and doctests, every notebook against its reference outputs
 	$(BIN)/ruff check .
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(JOBS)
 	$(NOTEBOOK) $(BIN)/pytest --nbval --nbval-current-env tests/notebooks -n $(JOBS) --dist loadscope
 
 reference: $(READY) ## run the pages and store their outputs as the new references

@@ -96,9 +96,7 @@ def _load(file: str | Path | None, run: np.ndarray, state: State) -> tuple[list,
         return [], state
     with np.load(file) as saved:
         if not np.array_equal(saved["run"], run):
-            raise ValueError(
-                f"{file} is the checkpoint of a run with another key, start, energy, sample, batch, or settings"
-            )
+            raise ValueError(f"{file} is the checkpoint of another run: key, start, energy, sample or settings differ")
         state = State(*(jnp.asarray(saved[name]) for name in State._fields))
         return list(zip(saved["trace"], saved["loss"], saved["rejected"], saved["test_loss"], strict=True)), state
 
