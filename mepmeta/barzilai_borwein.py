@@ -45,9 +45,11 @@ def mean_gradient(slopes: Array, clip: bool) -> Array:
 def advance(s: State, L: Array, g: Array, cap: Array, safeguard: bool) -> tuple[State, Array]:
     """One Barzilai-Borwein step of the state, from the loss L and the mean gradient g at its point."""
     finite = jnp.isfinite(L) & jnp.all(jnp.isfinite(g))
-    # A loss above zero means that the band gets worse: the step went to where the method diverges. At the start, when
-    # nothing better is known, springs alone may make it a little worse.
-    rejected = ~finite | (L > jnp.where(s.usable, 0, HOPELESS)) if safeguard else ~finite
+    # A loss above zero means that the band gets worse: the step went to where the method diverges. A little of it is
+    # accepted where nothing better is known: at the start, where springs alone may do it, and next to a point that
+    # was good on another batch only.
+    better_known = s.usable & jnp.any(jnp.abs(s.x - s.good) > cap / 20)
+    rejected = ~finite | (L > jnp.where(better_known, 0, HOPELESS)) if safeguard else ~finite
     dx, dg = s.x - s.good, g - s.slope
     curvature = dx @ dg
     # The published rule takes the curvature with its sign; with the safeguard an uphill step is turned round.

@@ -76,7 +76,8 @@ def _epoch(
         return after, (s.x, L, rejected)
 
     state, (x, L, rejected) = lax.scan(iteration, state, length=iterations)
-    final = params_at(state.x)
+    # The point after the last step has not been judged yet.
+    final = params_at(jnp.where(state.usable, state.good, state.x) if safeguard else state.x)
     test_loss = jnp.mean(_losses(energy, *test, final, steps, reference, geometry, spring))
     if safeguard:
         state = state._replace(pair=jnp.asarray(False))
@@ -147,8 +148,9 @@ def train(
        short probe, because the two gradients of :math:`\delta g` must belong to the same paths.
     4. No component of the step exceeds :math:`0.2/(1 + \text{epoch}/10)`: 20 % of the parameter at first, and a
        sum that diverges while its squares do not (Robbins-Monro), so that sampling noise averages out.
-    5. A point where the mean loss is positive or not finite is rejected, and the iteration goes half way back. A start
-       that diverges is left by making all parameters smaller.
+    5. A point where the mean loss is positive or not finite is rejected, and the iteration goes half way back, until
+       it is next to the last good point. A start that diverges is left by making all parameters smaller. An epoch
+       ends at its last good point, not at the step proposed from there.
 
     Args:
         key: random key; it fixes every path of the training.
