@@ -53,6 +53,7 @@ def check_path(path: Array, geometry: Any) -> None:
     if path.ndim < 2 or path.shape[0] < 3:
         raise ValueError(f"a path is an array (P, *shape) of P >= 3 images, got shape {path.shape}")
     if known(path):
+        geometry.check(np.asarray(path), "path")
         with jax.ensure_compile_time_eval():
             steps = np.asarray(jax.vmap(geometry.distance)(path[:-1], path[1:]))
         if not np.all(steps > 0):
@@ -66,6 +67,7 @@ def check_batch(paths: Array, geometry: Any) -> None:
     if paths.ndim < 3 or paths.shape[0] < 1:
         raise ValueError(f"a batch of paths is an array (B, P, *shape), got shape {paths.shape}")
     if known(paths):
+        geometry.check(np.asarray(paths), "the batch of paths")
         with jax.ensure_compile_time_eval():
             steps = np.asarray(jax.vmap(jax.vmap(geometry.distance))(paths[:, :-1], paths[:, 1:]))
         for bad in np.flatnonzero(~np.all(steps > 0, axis=1)):

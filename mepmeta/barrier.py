@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array, lax
 
 from mepmeta._checks import as_pytree, check_energy, check_path, known
-from mepmeta.geometry import Flat
+from mepmeta.geometry import Flat, Geometry
 
 __all__ = ["Maximum", "barrier", "highest_point", "segment_maximum"]
 
@@ -186,7 +186,7 @@ def segment_maximum(f: Callable[[Array], Array]) -> tuple[Array, Array]:
     return t, value
 
 
-def _highest_point(energy: Callable[[Array], Array], path: Array, geometry: Flat) -> Maximum:
+def _highest_point(energy: Callable[[Array], Array], path: Array, geometry: Geometry) -> Maximum:
     still = lax.stop_gradient(path)
     grid = _grid()
 
@@ -206,7 +206,7 @@ def _highest_point(energy: Callable[[Array], Array], path: Array, geometry: Flat
     return Maximum(energy(state), n, t, state)
 
 
-def highest_point(energy: Callable[[Array], Array], path: Array, *, geometry: Flat = Flat()) -> Maximum:
+def highest_point(energy: Callable[[Array], Array], path: Array, *, geometry: Geometry = Flat()) -> Maximum:
     """The highest point of the interpolated path: where it is as well as how high.
 
     Args:
@@ -227,7 +227,7 @@ def highest_point(energy: Callable[[Array], Array], path: Array, *, geometry: Fl
     return top
 
 
-def barrier(energy: Callable[[Array], Array], path: Array, *, geometry: Flat = Flat()) -> Array:
+def barrier(energy: Callable[[Array], Array], path: Array, *, geometry: Geometry = Flat()) -> Array:
     r"""The barrier functional: the highest energy on the path interpolated between its images.
 
     .. math:: Q[S] = \max_{t} E[S(t)],\qquad

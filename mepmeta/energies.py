@@ -1,10 +1,19 @@
 """Energies: callables ``x -> scalar`` whose physical constants are differentiable leaves."""
 
-import jax.numpy as jnp
-from jax import Array
-from jax.tree_util import Partial
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
 
-__all__ = ["single_spin"]
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.custom_derivatives import SymbolicZero
+from jax.tree_util import Partial, register_pytree_node_class
+
+from mepmeta._checks import known
+
+__all__ = ["Bond", "Heisenberg", "single_spin"]
 
 
 def _single_spin(K1: Array, K2: Array, x: Array) -> Array:
@@ -44,3 +53,203 @@ def single_spin(K1: float | Array = 1.0, K2: float | Array = -2.0) -> Partial:
     [-1.0, -0.0, 2.0]
     """
     return Partial(_single_spin, K1, K2)
+
+
+class Bond(NamedTuple):
+    r"""A coupling of every spin with the one ``offset`` cells away.
+
+    Args:
+        offset: whole numbers, one for each axis of the lattice, not all zero.
+        J: exchange :math:`J`, energy; positive is ferromagnetic. A scalar, or an array over the lattice whose entry
+            at a cell belongs to the bond that starts there.
+        D: Dzyaloshinskii-Moriya vector :math:`\mathbf D`, energy, shape ``(3,)`` or ``(*shape, 3)``; None for none.
+    """
+
+    offset: tuple[int, ...]
+    J: float | Array = 0.0
+    D: Sequence[float] | Array | None = None
+
+
+def _cross(u: Sequence, v: Sequence) -> list:
+    return [u[i - 2] * v[i - 1] - u[i - 1] * v[i - 2] for i in range(3)]
+
+
+def _bond_field(structure: tuple, couplings: tuple, S: Array) -> Array:
+    """What the partners of a spin add up to: the sum over its bonds of J S' + S' x D, for S with components first.
+
+    All neighbours are read from one copy of the lattice with a margin, so that every bond is a slice of it.
+    """
+    offsets, periodic = structure
+    shape = S.shape[1:]
+    margin = [max((abs(offset[a]) for offset in offsets), default=0) for a in range(len(shape))]
+
+    def widen(plane: Array) -> Array:
+        for a, wrap in enumerate(periodic):
+            pad = [(margin[a], margin[a]) if axis == a else (0, 0) for axis in range(len(shape))]
+            plane = jnp.pad(plane, pad, mode="wrap") if wrap else jnp.pad(plane, pad)
+        return plane
+
+    def at(plane: Array, offset: tuple[int, ...]) -> Array:
+        start = [m + o for m, o in zip(margin, offset, strict=True)]
+        return lax.slice(plane, start, [s + n for s, n in zip(start, shape, strict=True)])
+
+    # The barrier keeps the compiler from making the copy anew in every loop that reads it.
+    wide = lax.optimization_barrier([widen(S[i]) for i in range(3)])
+    field = [jnp.zeros_like(S[0])] * 3
+    for offset, (J, D) in zip(offsets, couplings, strict=True):
+        back = tuple(-o for o in offset)
+        T, U = [at(plane, offset) for plane in wide], [at(plane, back) for plane in wide]
+        # The constants of the bond that ends at a spin stand where it starts.
+        J_back = at(widen(J), back) if J.ndim else J
+        field = [h + J * t + J_back * u for h, t, u in zip(field, T, U, strict=True)]
+        if D is not None:
+            D = [D[..., i] for i in range(3)]
+            D_back = [at(widen(d), back) if d.ndim else d for d in D]
+            turned = zip(field, _cross(T, D), _cross(D_back, U), strict=True)
+            field = [h + t + u for h, t, u in turned]
+    return jnp.stack(field)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _bond_energy(structure: tuple, couplings: tuple, S: Array) -> Array:
+    return -jnp.sum(S * _bond_field(structure, couplings, S)) / 2
+
+
+@partial(_bond_energy.defjvp, symbolic_zeros=True)
+def _bond_energy_jvp(structure: tuple, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    """The energy is quadratic in S and linear in its constants: one field is the energy and its gradient."""
+    (couplings, S), (dcouplings, dS) = primals, tangents
+    field = _bond_field(structure, couplings, S)
+    slope = jnp.zeros((), S.dtype) if isinstance(dS, SymbolicZero) else -jnp.sum(dS * field)
+    if not all(isinstance(d, SymbolicZero) for d in jax.tree.leaves(dcouplings)):
+        dcouplings = jax.tree.map(
+            lambda d: jnp.zeros(d.shape, d.dtype) if isinstance(d, SymbolicZero) else d, dcouplings
+        )
+        slope = slope - jnp.sum(S * _bond_field(structure, dcouplings, S)) / 2
+    return -jnp.sum(S * field) / 2, slope
+
+
+@register_pytree_node_class
+class Heisenberg:
+    r"""Classical spins on a Bravais lattice.
+
+    .. math:: E[S] = -\sum_{\text{bonds}} \big[J\,S\cdot S' + \mathbf D\cdot(S\times S')\big]
+        - \sum_m\sum_n K_m\,(\mathbf a_m\cdot S_n)^2 - \sum_n \mathbf b\cdot S_n
+
+    :math:`S'` is the spin at the cell index of :math:`S` plus the offset of the bond. Every pair is listed once.
+    Several spins in a cell are one more axis of the lattice, not periodic, with couplings given site by site.
+
+    Args:
+        shape: number of cells along each axis, 1 to 3 of them (or more).
+        bonds: :class:`Bond` s. :func:`~mepmeta.lattices.nearest_neighbours` makes the usual ones.
+        anisotropy: pairs :math:`(K_m, \mathbf a_m)`; :math:`K_m` (energy, positive is easy) is a scalar or an array
+            over the lattice, the axis has shape ``(3,)`` or ``(*shape, 3)`` and any length but zero: its direction counts.
+        field: :math:`\mathbf b`, magnetic moment times field, energy, shape ``(3,)`` or ``(*shape, 3)``.
+        periodic: whether the lattice closes on itself, one answer or one for each axis.
+
+    Call it with a state of unit vectors, shape ``(*shape, 3)``, to get the energy. It is a pytree whose leaves are
+    the constants: ``jax.grad`` by a ``Heisenberg`` is a ``Heisenberg`` of derivatives.
+
+    Raises:
+        ValueError: bonds that do not fit into the lattice or join a spin to itself, a pair listed from both ends, a
+            zero axis, constants that are not finite or have another shape, a state of another shape.
+
+    >>> import jax.numpy as jnp, mepmeta as mm
+    >>> bonds = [mm.Bond((1, 0), J=1.0, D=(0, 0.3, 0)), mm.Bond((0, 1), J=1.0, D=(-0.3, 0, 0))]
+    >>> H = mm.Heisenberg((30, 30), bonds, anisotropy=[(0.15, (0, 0, 1))])
+    >>> up = jnp.zeros((30, 30, 3)).at[..., 2].set(1.0)
+    >>> round(float(H(up)), 6)
+    -1935.0
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        bonds: Sequence[Bond] = (),
+        anisotropy: Sequence[tuple[float | Array, Sequence[float] | Array]] = (),
+        field: Sequence[float] | Array = (0.0, 0.0, 0.0),
+        periodic: bool | Sequence[bool] = True,
+    ):
+        self.shape = tuple(shape)
+        if not self.shape or not all(isinstance(n, (int, np.integer)) and n > 0 for n in self.shape):
+            raise ValueError(f"shape must be numbers of cells, one or more positive integers, got {shape}")
+        wrap = [periodic] * len(self.shape) if isinstance(periodic, (bool, np.bool_)) else list(periodic)
+        if len(wrap) != len(self.shape):
+            raise ValueError(f"periodic must be True, False or {len(self.shape)} of them, got {periodic}")
+        self.periodic = tuple(bool(p) for p in wrap)
+        bonds = [Bond(*bond) for bond in bonds]
+        self._offsets = tuple(self._offset(bond.offset) for bond in bonds)
+        for offset in self._offsets:
+            if tuple(-o for o in offset) in self._offsets:
+                raise ValueError(f"the bond {offset} is listed from both its ends: list every pair of spins once")
+        self._couplings = tuple(
+            (
+                self._constant(bond.J, (), f"J of bond {bond.offset}"),
+                None if bond.D is None else self._constant(bond.D, (3,), f"D of bond {bond.offset}"),
+            )
+            for bond in bonds
+        )
+        self.anisotropy = tuple(
+            (self._constant(K, (), f"anisotropy constant {m}"), self._axis(axis, m))
+            for m, (K, axis) in enumerate(anisotropy)
+        )
+        self.field = self._constant(field, (3,), "field")
+        self._axis_of_components = -1
+
+    def _offset(self, offset: Sequence[int]) -> tuple[int, ...]:
+        offset = (offset,) if isinstance(offset, (int, np.integer)) else tuple(offset)
+        if len(offset) != len(self.shape) or not all(isinstance(o, (int, np.integer)) for o in offset):
+            raise ValueError(f"a bond's offset is {len(self.shape)} whole numbers on this lattice, got {offset}")
+        if not any(offset):
+            raise ValueError("a bond joins two spins: its offset must not be zero")
+        if any(abs(o) >= n for o, n in zip(offset, self.shape, strict=True)):
+            raise ValueError(f"the bond {offset} is outside the lattice of {self.shape} cells")
+        return tuple(int(o) for o in offset)
+
+    def _constant(self, value: float | Array, tail: tuple[int, ...], name: str) -> Array:
+        value = jnp.asarray(value, jnp.result_type(value, float) if hasattr(value, "dtype") else float)
+        if value.shape not in (tail, self.shape + tail):
+            raise ValueError(f"{name} must have shape {tail} or {self.shape + tail}, got {value.shape}")
+        if known(value) and not np.all(np.isfinite(value)):
+            raise ValueError(f"{name} must be finite, got {value if value.ndim < 2 else 'entries that are not'}")
+        return value
+
+    def _axis(self, axis: Sequence[float] | Array, m: int) -> Array:
+        axis = self._constant(axis, (3,), f"anisotropy axis {m}")
+        length = jnp.linalg.norm(axis, axis=-1, keepdims=True)
+        if known(length) and not np.all(length > 0):
+            raise ValueError(f"anisotropy axis {m} must not be zero")
+        return axis / length
+
+    @property
+    def bonds(self) -> tuple[Bond, ...]:
+        """The bonds with their constants."""
+        return tuple(Bond(offset, *pair) for offset, pair in zip(self._offsets, self._couplings, strict=True))
+
+    def component_first(self) -> "Heisenberg":
+        """The same energy of states ``(3, *shape)``: x, y and z as planes of their own, the faster order in memory."""
+        constants, structure = self.tree_flatten()
+        return self.tree_unflatten((*structure[:-1], 0), constants)
+
+    def __call__(self, S: Array) -> Array:
+        expected = (*self.shape, 3) if self._axis_of_components else (3, *self.shape)
+        if jnp.shape(S) != expected:
+            raise ValueError(f"this Heisenberg energy takes a state of shape {expected}, got {jnp.shape(S)}")
+        S = jnp.moveaxis(S, self._axis_of_components, 0)
+        couplings, anisotropy, field = jax.tree.map(lambda c: c.astype(S.dtype), self.tree_flatten()[0])
+        energy = _bond_energy((self._offsets, self.periodic), couplings, S) if couplings else jnp.zeros((), S.dtype)
+        local = sum(field[..., i] * S[i] for i in range(3))
+        for K, axis in anisotropy:
+            local = local + K * sum(axis[..., i] * S[i] for i in range(3)) ** 2
+        return energy - jnp.sum(local)
+
+    def tree_flatten(self) -> tuple:
+        structure = (self.shape, self.periodic, self._offsets, self._axis_of_components)
+        return (self._couplings, self.anisotropy, self.field), structure
+
+    @classmethod
+    def tree_unflatten(cls, structure: tuple, constants: tuple) -> "Heisenberg":
+        new = object.__new__(cls)
+        new.shape, new.periodic, new._offsets, new._axis_of_components = structure
+        new._couplings, new.anisotropy, new.field = constants
+        return new

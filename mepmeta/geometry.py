@@ -1,12 +1,25 @@
 """Geometries: what distance, direction and straight line mean in the space a state lives in."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.tree_util import register_static
 
-__all__ = ["Flat", "angles_to_spin", "spin_to_angles"]
+__all__ = ["Flat", "Geometry", "Spheres", "angles_to_spin", "spin_to_angles"]
+
+
+class Geometry(Protocol):
+    """What the band asks of the space of states; methods take single states of one shape. See :class:`Flat`."""
+
+    def connect(self, x: Array, y: Array) -> tuple[Array, Array, Array]: ...
+    def project(self, x: Array, v: Array) -> Array: ...
+    def retract(self, x: Array, v: Array) -> Array: ...
+    def interpolate(self, x: Array, y: Array, t: Array) -> Array: ...
+    def sizes(self, v: Array) -> Array: ...
+    def check(self, x: np.ndarray, name: str) -> None: ...
 
 
 @register_static
@@ -17,13 +30,13 @@ class Flat:
     Every method takes single states ``x``, ``y`` of one shape and works in the units of the coordinates.
     """
 
-    def displacement(self, x: Array, y: Array) -> Array:
-        """The vector at ``x`` that points to ``y`` and is as long as their distance: ``y - x``."""
-        return y - x
+    def connect(self, x: Array, y: Array) -> tuple[Array, Array, Array]:
+        r"""Distance :math:`\lVert y - x\rVert`, the vector at ``x`` that points to ``y``, the one at ``y`` to ``x``."""
+        return jnp.linalg.norm(jnp.ravel(y - x)), y - x, x - y
 
     def distance(self, x: Array, y: Array) -> Array:
         r"""Euclidean distance :math:`\lVert y - x\rVert`, a scalar."""
-        return jnp.linalg.norm(jnp.ravel(y - x))
+        return self.connect(x, y)[0]
 
     def project(self, x: Array, v: Array) -> Array:
         """The part of ``v`` in the tangent space at ``x``: all of it."""
@@ -38,6 +51,95 @@ class Flat:
         # Not x + t (y - x): this form returns x and y themselves at t = 0 and 1, so an image on the
         # barrier has the same energy whichever of its two segments it is read from.
         return (1 - t) * x + t * y
+
+    def sizes(self, v: Array) -> Array:
+        """Length of ``v`` for each particle, the last axis holding its coordinates."""
+        return jnp.sqrt(jnp.sum(v * v, axis=-1))
+
+    def check(self, x: np.ndarray, name: str) -> None:
+        """Every finite state is good."""
+
+
+@register_static
+@dataclass(frozen=True)
+class Spheres:
+    r"""Product of unit spheres: one spin :math:`S_i`, :math:`|S_i| = 1`, at every site.
+
+    A path is made of great circles, one for each spin, run through at constant speed. The distance is
+
+    .. math:: \mathrm{dist}(S, S') = \Big(\sum_i \vartheta_i^2\Big)^{1/2},\qquad
+        \vartheta_i = 2\,\mathrm{atan2}(|S_i - S'_i|,\ |S_i + S'_i|)
+
+    which keeps all digits for parallel and for antipodal spins, where an arccos loses half of them. Between
+    antipodal spins every great circle is a shortest one. Then the one is taken that leads over the coordinate axis
+    to which the spin is most nearly perpendicular, the first of those in the order x, y, z.
+
+    Args:
+        axis: where the three components are in the array of a state. It is -1 for the arrays of the public calls.
+    """
+
+    axis: int = -1
+
+    def _dot(self, u: Array, v: Array) -> Array:
+        return jnp.sum(u * v, axis=self.axis, keepdims=True)
+
+    def _detour(self, x: Array) -> Array:
+        """Unit vectors perpendicular to ``x``: the way out towards an antipodal spin."""
+        components = jnp.expand_dims(jnp.argmin(jnp.abs(x), axis=self.axis), self.axis)
+        index = jnp.arange(3).reshape((3,) + (1,) * (-self.axis - 1 if self.axis < 0 else x.ndim - 1 - self.axis))
+        v = self.project(x, jnp.where(components == index, jnp.ones_like(x), jnp.zeros_like(x)))
+        return v / jnp.sqrt(self._dot(v, v))
+
+    def _angles(self, x: Array, y: Array) -> tuple[Array, Array, Array]:
+        """Squared angle; angle over its sine; whether antipodal. Both are smooth at 0, so their formulas avoid 0/0."""
+        eps = jnp.finfo(x.dtype).eps
+        chord2, sum2 = self._dot(x - y, x - y), self._dot(x + y, x + y)
+        near, antipodal = chord2 < eps**2, sum2 < (64 * eps) ** 2
+        chord, total = jnp.sqrt(jnp.where(near, 1, chord2)), jnp.sqrt(jnp.where(antipodal, 1, sum2))
+        angle = 2 * jnp.arctan2(chord, jnp.where(antipodal, 0, total))
+        ratio = jnp.where(near | antipodal, 1, 2 * angle / (chord * total))
+        return jnp.where(near, chord2, angle**2), ratio, antipodal
+
+    def connect(self, x: Array, y: Array) -> tuple[Array, Array, Array]:
+        """Geodesic distance, the tangent vector at ``x`` that leads to ``y``, the one at ``y`` that leads to ``x``."""
+        angle2, ratio, antipodal = self._angles(x, y)
+        there, back = ratio * self.project(x, y), ratio * self.project(y, x)
+        out = jnp.pi * self._detour(x)  # at the other end of the half circle the direction is the same, reversed
+        there, back = jnp.where(antipodal, out, there), jnp.where(antipodal, out, back)
+        return jnp.sqrt(jnp.sum(angle2)), there, back
+
+    def distance(self, x: Array, y: Array) -> Array:
+        """Geodesic distance, radian, a scalar."""
+        return jnp.sqrt(jnp.sum(self._angles(x, y)[0]))
+
+    def project(self, x: Array, v: Array) -> Array:
+        r"""The part of ``v`` tangent to the spheres at ``x``: :math:`v_i - (v_i\cdot S_i)S_i`."""
+        return v - self._dot(v, x) * x
+
+    def retract(self, x: Array, v: Array) -> Array:
+        r"""The state reached from ``x`` by the tangent vector ``v``: :math:`(S_i + v_i)/|S_i + v_i|`."""
+        moved = x + v
+        return moved / jnp.sqrt(self._dot(moved, moved))
+
+    def interpolate(self, x: Array, y: Array, t: Array) -> Array:
+        """The state a fraction ``t`` in [0, 1] of the way: every spin on its great circle."""
+        angle2, ratio, antipodal = self._angles(x, y)
+        way = jnp.where(antipodal, jnp.pi * self._detour(x), ratio * self.project(x, y))
+        near = angle2 < jnp.finfo(x.dtype).eps ** 2
+        angle = jnp.sqrt(jnp.where(near, 1, angle2))
+        return jnp.cos(t * jnp.where(near, 0, angle)) * x + jnp.where(near, t, jnp.sin(t * angle) / angle) * way
+
+    def sizes(self, v: Array) -> Array:
+        """Length of ``v`` for each spin."""
+        return jnp.sqrt(jnp.sum(v * v, axis=self.axis))
+
+    def check(self, x: np.ndarray, name: str) -> None:
+        """Every spin has three components and the length 1, to the five digits that states stored as text keep."""
+        if x.ndim < 1 or x.shape[self.axis] != 3:
+            raise ValueError(f"{name} must hold spins, three components along axis {self.axis}, got shape {x.shape}")
+        wrong = np.abs(np.linalg.norm(x, axis=self.axis) - 1)
+        if wrong.max() > 1e-5:
+            raise ValueError(f"{name} must hold unit vectors: the length of a spin is off by {wrong.max():.1e}")
 
 
 def angles_to_spin(x: Array) -> Array:

@@ -19,7 +19,7 @@ from mepmeta._checks import (
     check_state,
 )
 from mepmeta.barrier import _highest_point
-from mepmeta.geometry import Flat
+from mepmeta.geometry import Flat, Geometry
 from mepmeta.neb import LOST, SPRINGS, NEBParams, Spring, _iterate, _neb_step, _repeat
 
 __all__ = ["loss", "loss_and_gradient", "overestimate", "rates"]
@@ -27,14 +27,14 @@ __all__ = ["loss", "loss_and_gradient", "overestimate", "rates"]
 Energy = Callable[[Array], Array]
 
 
-def _overestimate(energy: Energy, path: Array, reference: float | Array, geometry: Flat) -> Array:
+def _overestimate(energy: Energy, path: Array, reference: float | Array, geometry: Geometry) -> Array:
     reference = jnp.asarray(reference, path.dtype)
     scale = jnp.maximum(jnp.abs(reference), jnp.abs(reference - energy(path[0])))
     floor = jnp.finfo(path.dtype).eps * scale
     return jnp.maximum(_highest_point(energy, path, geometry).value - reference, floor)
 
 
-def _log_overestimates(energy: Energy, paths: Array, reference: float | Array, geometry: Flat) -> Array:
+def _log_overestimates(energy: Energy, paths: Array, reference: float | Array, geometry: Geometry) -> Array:
     return jax.vmap(lambda path: jnp.log(_overestimate(energy, path, reference, geometry)))(paths)
 
 
@@ -45,7 +45,7 @@ def _losses(
     params: Any,
     steps: int,
     reference: float | Array,
-    geometry: Flat = Flat(),
+    geometry: Geometry = Flat(),
     spring: Spring = "raw",
 ) -> Array:
     """Losses of a batch of paths, whose log-overestimates ``before`` the iterations are known already."""
@@ -61,7 +61,7 @@ def _losses_and_gradients(
     params: Any,
     steps: int,
     reference: float | Array,
-    geometry: Flat = Flat(),
+    geometry: Geometry = Flat(),
     spring: Spring = "raw",
 ) -> tuple[Array, Any]:
     # Forward mode: the derivatives of the path by the few parameters ride along with the iterations, and nothing is
@@ -92,7 +92,7 @@ def _losses_and_gradients(
     return L, jax.tree.unflatten(structure, slopes)
 
 
-def overestimate(energy: Energy, path: Array, reference: float | Array, *, geometry: Flat = Flat()) -> Array:
+def overestimate(energy: Energy, path: Array, reference: float | Array, *, geometry: Geometry = Flat()) -> Array:
     r"""How much the path overestimates the barrier: :math:`\Delta = Q[S] - Q_0`, kept above rounding.
 
     A converged path has :math:`\Delta` of the size of the rounding of the energy, of either sign. It is
@@ -140,7 +140,7 @@ def loss(
     *,
     steps: int = 5,
     reference: float | Array,
-    geometry: Flat = Flat(),
+    geometry: Geometry = Flat(),
     spring: Spring = "raw",
 ) -> Array:
     r"""The loss of one path: the mean logarithm of the rate over K iterations of :func:`~mepmeta.neb.neb_step`.
@@ -186,7 +186,7 @@ def loss_and_gradient(
     *,
     steps: int = 5,
     reference: float | Array,
-    geometry: Flat = Flat(),
+    geometry: Geometry = Flat(),
     spring: Spring = "raw",
 ) -> tuple[Array, NEBParams]:
     r"""Loss and its derivative by every metaparameter, path by path.
@@ -220,7 +220,7 @@ def _checked(
     energy: Energy,
     path: Array,
     reference: float | Array,
-    geometry: Flat,
+    geometry: Geometry,
     params: NEBParams | None = None,
     steps: int = 1,
     spring: Spring = "raw",

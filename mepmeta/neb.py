@@ -11,7 +11,7 @@ from jax import Array, lax
 
 from mepmeta import tangents
 from mepmeta._checks import as_pytree, check_count, check_energy, check_option, check_params, check_path, known
-from mepmeta.geometry import Flat
+from mepmeta.geometry import Flat, Geometry
 
 __all__ = ["Iteration", "NEBParams", "iterate", "neb_step"]
 
@@ -62,6 +62,7 @@ class _Band(NamedTuple):
     stretch: Array  # e_n = dist(S_{n+1}, S_n) - dist(S_n, S_{n-1}), broadcastable; 0 on the climbing image
     tangent: Array  # weighted, not unit
     unit: Array
+    energies: Array | None  # of all images, where they were needed
 
 
 def _dot(u: Array, v: Array) -> Array:
@@ -69,13 +70,21 @@ def _dot(u: Array, v: Array) -> Array:
     return jnp.sum(u * v, axis=tuple(range(1, u.ndim)), keepdims=True)
 
 
-def _band(energy: Energy, path: Array, beta: float | Array, geometry: Flat, tangent: Tangent, climb: bool) -> _Band:
+def _band(
+    energy: Energy, path: Array, beta: float | Array, geometry: Geometry, tangent: Tangent, climb: bool | Array
+) -> _Band:
+    """``climb`` may say for each inner image how often the gradient along the path is removed: 2 climbs, 0 descends."""
     inner = path[1:-1]
-    displacement = jax.vmap(geometry.displacement)
-    forward, backward = displacement(inner, path[2:]), -displacement(inner, path[:-2])
-    gradients = jax.vmap(geometry.project)(inner, jax.vmap(jax.grad(energy))(inner))
+    lengths, forward, back = jax.vmap(geometry.connect)(path[:-1], path[1:])
+    forward, backward = forward[1:], -back[:-1]
+    energies = None
     # The smooth tangent without climbing needs no energy at all, as the paper points out.
-    energies = jax.vmap(energy)(path) if climb or tangent == "improved" else None
+    if climb is False and tangent != "improved":
+        gradients = jax.vmap(jax.grad(energy))(inner)
+    else:
+        energies, gradients = jax.vmap(jax.value_and_grad(energy))(inner)
+        energies = jnp.concatenate([energy(path[0])[None], energies, energy(path[-1])[None]])
+    gradients = jax.vmap(geometry.project)(inner, gradients)
 
     if tangent == "smooth":
         tau = tangents.smooth(forward, backward, gradients, beta)
@@ -85,21 +94,21 @@ def _band(energy: Energy, path: Array, beta: float | Array, geometry: Flat, tang
         tau = tangents.central(forward, backward)
 
     unit = tau / jnp.sqrt(_dot(tau, tau))
-    lengths = jax.vmap(geometry.distance)(path[:-1], path[1:])
-    stretch = (lengths[1:] - lengths[:-1]).reshape((-1,) + (1,) * (path.ndim - 1))
+    shape = (-1,) + (1,) * (path.ndim - 1)
+    stretch = (lengths[1:] - lengths[:-1]).reshape(shape)
     remove = jnp.ones_like(stretch)
-    if climb:
+    if climb is not False:
         top = jnp.argmax(energies[1:-1])
-        remove = remove.at[top].set(2)
-        stretch = stretch.at[top].set(0)
-    return _Band(gradients - remove * _dot(gradients, unit) * unit, stretch, tau, unit)
+        remove = remove.at[top].set(2) if climb is True else climb.reshape(shape)
+        stretch = jnp.where(remove == 1, stretch, 0)
+    return _Band(gradients - remove * _dot(gradients, unit) * unit, stretch, tau, unit, energies)
 
 
 def _neb_step(
     energy: Energy,
     path: Array,
     params: NEBParams,
-    geometry: Flat = Flat(),
+    geometry: Geometry = Flat(),
     tangent: Tangent = "smooth",
     spring: Spring = "raw",
     climb: bool = False,
@@ -119,7 +128,7 @@ def neb_step(
     path: Array,
     params: NEBParams,
     *,
-    geometry: Flat = Flat(),
+    geometry: Geometry = Flat(),
     tangent: Tangent = "smooth",
     spring: Spring = "raw",
     climb: bool = False,
@@ -178,7 +187,7 @@ def neb_step(
     return after
 
 
-def _checked(energy: Energy, path: Array, params: NEBParams, geometry: Flat, tangent: str, spring: str) -> tuple:
+def _checked(energy: Energy, path: Array, params: NEBParams, geometry: Geometry, tangent: str, spring: str) -> tuple:
     check_option("tangent", tangent, TANGENTS)
     check_option("spring", spring, SPRINGS)
     energy = as_pytree(energy)
@@ -188,12 +197,12 @@ def _checked(energy: Energy, path: Array, params: NEBParams, geometry: Flat, tan
     return energy, jnp.asarray(path)
 
 
-def _length(path: Array, geometry: Flat) -> Array:
+def _length(path: Array, geometry: Geometry) -> Array:
     return jnp.sum(jax.vmap(geometry.distance)(path[:-1], path[1:]))
 
 
 def _repeat(
-    step: Callable[[Any], Any], state: Any, steps: int, geometry: Flat, observe: Callable[[Array], Any] | None = None
+    step: Callable[[Any], Any], state: Any, steps: int, geometry: Geometry, observe: Callable[[Array], Any] | None = None
 ) -> tuple[Any, Array, Any]:
     """Repeat a step of a state (path, ...) until the band is lost: the state, the iterations done, the history."""
     bound = LOST * _length(lax.stop_gradient(state[0]), geometry)
@@ -218,7 +227,7 @@ def _iterate(
     path: Array,
     params: NEBParams,
     steps: int,
-    geometry: Flat = Flat(),
+    geometry: Geometry = Flat(),
     tangent: Tangent = "smooth",
     spring: Spring = "raw",
     climb: bool = False,
@@ -239,7 +248,7 @@ def iterate(
     params: NEBParams,
     steps: int,
     *,
-    geometry: Flat = Flat(),
+    geometry: Geometry = Flat(),
     tangent: Tangent = "smooth",
     spring: Spring = "raw",
     climb: bool = False,

@@ -6,7 +6,7 @@ import numpy as np
 from jax import Array
 
 from mepmeta._checks import check_path, check_state, known
-from mepmeta.geometry import Flat
+from mepmeta.geometry import Flat, Geometry
 
 __all__ = ["arc_length", "bent_path", "perturbed_path", "straight_path"]
 
@@ -14,7 +14,7 @@ __all__ = ["arc_length", "bent_path", "perturbed_path", "straight_path"]
 BEND_MODES = 3
 
 
-def straight_path(start: Array, end: Array, n_images: int, *, geometry: Flat = Flat()) -> Array:
+def straight_path(start: Array, end: Array, n_images: int, *, geometry: Geometry = Flat()) -> Array:
     r"""Equidistant images on the shortest way between two states.
 
     For the paper's spin from :math:`(0, 0)` to :math:`(0, \pi)` this is the minimum energy path itself.
@@ -43,7 +43,7 @@ def straight_path(start: Array, end: Array, n_images: int, *, geometry: Flat = F
     return path
 
 
-def arc_length(path: Array, *, geometry: Flat = Flat()) -> Array:
+def arc_length(path: Array, *, geometry: Geometry = Flat()) -> Array:
     r"""Distance along the path from its start, :math:`s_n = \sum_{k<n}\mathrm{dist}(S_k, S_{k+1})`.
 
     Args:

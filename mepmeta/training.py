@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from mepmeta._checks import as_pytree, check_count, check_params, check_state
 from mepmeta.barzilai_borwein import State, advance, largest_step, mean_gradient
-from mepmeta.geometry import Flat
+from mepmeta.geometry import Flat, Geometry
 from mepmeta.loss import _checked, _log_overestimates, _log_overestimates_jit, _losses, _losses_and_gradients
 from mepmeta.neb import SPRINGS, NEBParams, Spring
 
@@ -56,7 +56,7 @@ def _epoch(
     steps: int,
     iterations: int,
     batch: int,
-    geometry: Flat,
+    geometry: Geometry,
     spring: Spring,
     safeguard: bool,
 ) -> tuple[State, tuple[Array, Array, Array, Array]]:
@@ -127,7 +127,7 @@ def train(
     iterations: int = 20,
     batch: int = 100,
     reference: float | Array,
-    geometry: Flat = Flat(),
+    geometry: Geometry = Flat(),
     spring: Spring = "raw",
     safeguard: bool = True,
     checkpoint: str | Path | None = None,
