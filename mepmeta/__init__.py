@@ -8,13 +8,15 @@ Calls are compiled once for each energy function. Numbers that a plain function 
 them, pass ``jax.tree_util.Partial(function, number)`` or an energy such as ``single_spin(K1, K2)``.
 """
 
-from mepmeta import tangents
+from mepmeta import methods, tangents
 from mepmeta.barrier import *
 from mepmeta.energies import *
 from mepmeta.geometry import *
 from mepmeta.loss import *
+from mepmeta.modes import *
 from mepmeta.neb import *
 from mepmeta.paths import *
+from mepmeta.relaxation import *
 from mepmeta.training import *
 
 __version__ = "0.1.0"

@@ -22,6 +22,8 @@ __all__ = [
     "check_option",
     "check_params",
     "check_path",
+    "check_positive",
+    "check_shape",
     "check_state",
     "known",
 ]
@@ -115,3 +117,15 @@ def check_option(name: str, value: str, options: tuple[str, ...]) -> None:
     """An option is one of its names."""
     if value not in options:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
+
+
+def check_positive(name: str, value: Any) -> None:
+    """A length is a finite number above zero."""
+    if known(value) and not 0 < value < jnp.inf:
+        raise ValueError(f"{name} must be a positive number, got {value}")
+
+
+def check_shape(shape: Any) -> None:
+    """The shape of a lattice is one or more numbers of cells."""
+    if not shape or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
+        raise ValueError(f"shape must be numbers of cells, one or more positive integers, got {shape}")

@@ -18,7 +18,10 @@ class Geometry(Protocol):
     def project(self, x: Array, v: Array) -> Array: ...
     def retract(self, x: Array, v: Array) -> Array: ...
     def interpolate(self, x: Array, y: Array, t: Array) -> Array: ...
+    def coordinates(self, x: Array, v: Array) -> Array: ...
+    def tangent(self, x: Array, c: Array) -> Array: ...
     def sizes(self, v: Array) -> Array: ...
+    def unit(self, x: Array, y: Array) -> Array: ...
     def check(self, x: np.ndarray, name: str) -> None: ...
 
 
@@ -52,9 +55,21 @@ class Flat:
         # barrier has the same energy whichever of its two segments it is read from.
         return (1 - t) * x + t * y
 
+    def coordinates(self, x: Array, v: Array) -> Array:
+        """Coordinates of a tangent vector in an orthonormal basis at ``x``, as a flat array."""
+        return jnp.ravel(v)
+
+    def tangent(self, x: Array, c: Array) -> Array:
+        """The tangent vector at ``x`` with coordinates ``c``."""
+        return c.reshape(x.shape)
+
     def sizes(self, v: Array) -> Array:
         """Length of ``v`` for each particle, the last axis holding its coordinates."""
         return jnp.sqrt(jnp.sum(v * v, axis=-1))
+
+    def unit(self, x: Array, y: Array) -> Array:
+        """A length to measure moves by: the farthest that a particle is from ``x`` to ``y``."""
+        return jnp.max(self.sizes(y - x))
 
     def check(self, x: np.ndarray, name: str) -> None:
         """Every finite state is good."""
@@ -129,9 +144,28 @@ class Spheres:
         angle = jnp.sqrt(jnp.where(near, 1, angle2))
         return jnp.cos(t * jnp.where(near, 0, angle)) * x + jnp.where(near, t, jnp.sin(t * angle) / angle) * way
 
+    def _frame(self, x: Array) -> tuple[Array, Array]:
+        """Two fields of unit vectors that span the tangent planes."""
+        first = self._detour(x)
+        return first, jnp.cross(x, first, axis=self.axis)
+
+    def coordinates(self, x: Array, v: Array) -> Array:
+        """Coordinates of a tangent vector in an orthonormal basis at ``x``, two for each spin, as a flat array."""
+        return jnp.concatenate([jnp.ravel(self._dot(e, v)) for e in self._frame(x)])
+
+    def tangent(self, x: Array, c: Array) -> Array:
+        """The tangent vector at ``x`` with coordinates ``c``."""
+        first, second = self._frame(x)
+        a, b = (part.reshape(self._dot(x, x).shape) for part in jnp.split(c, 2))
+        return a * first + b * second
+
     def sizes(self, v: Array) -> Array:
         """Length of ``v`` for each spin."""
         return jnp.sqrt(jnp.sum(v * v, axis=self.axis))
+
+    def unit(self, x: Array, y: Array) -> Array:
+        """A length to measure moves by: one radian."""
+        return jnp.ones((), x.dtype)
 
     def check(self, x: np.ndarray, name: str) -> None:
         """Every spin has three components and the length 1, to the five digits that states stored as text keep."""

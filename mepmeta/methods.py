@@ -4,18 +4,23 @@ Every method gets the same force on the inner images, the negative quasi-gradien
 
 .. math:: F_n = -\partial E^\perp[S_n] + \mu\,e_n\,\hat\tau_n
 
-in units of the largest curvature of the energy, so a step of 1 is what steepest descent may take at most to be
-stable with a margin of two, whatever the unit of energy. The force has no potential: its Jacobian is not symmetric, and no
-line search can ask whether a step was good. A method is a pytree whose numbers are leaves, so it can be
-differentiated and trained; ``find_mep(method=...)`` takes any object with these two functions:
+divided by the largest curvature of the energy. It is a length, whatever the unit of energy, and a step of 1 is half of what
+steepest descent takes before it turns unstable. The force has no potential: its Jacobian is not symmetric, and no line
+search can ask whether a step was good.
 
-* ``init(path) -> state`` for inner images of shape ``(N, *shape)``;
-* ``update(force, state, path, geometry) -> (move, state)``, all at the inner images. The images then go along ``move``.
+A method is a pytree whose numbers are leaves, so it can be differentiated and trained.
+``find_mep(method=...)`` takes any object with
+
+* ``init(path) -> state``, for inner images of shape ``(N, *shape)``;
+* ``update(force, state, path, geometry) -> (move, state)``, all at the inner images, which then go along ``move``, or
+  along a shortened one where a particle would go farther than a fifth of a radian;
+* ``spacing``, what keeps the images apart: "springs" as in the force above; "tangential", no springs but a move of every image
+  along the path to where equal springs would balance; "redistribution", the same by interpolation on the path.
 """
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,12 +39,16 @@ __all__ = [
     "VelocityProjection",
 ]
 
-#: No particle moves more than this in one iteration of a method that extrapolates: radian, or unit of the coordinates.
+#: No particle moves more than this part of the unit (a radian, for spins) in one iteration.
 LIMIT = 0.2
 
 
-def _limited(move: Array, geometry: Geometry, limit: float | Array) -> Array:
-    """The move, shortened as a whole so that no particle moves more than ``limit``."""
+def limited(move: Array, geometry: Geometry, unit: Array) -> Array:
+    """The move, shortened as a whole so that no particle moves more than a fifth of the unit."""
+    return _shortened(move, geometry, LIMIT * unit)
+
+
+def _shortened(move: Array, geometry: Geometry, limit: Array) -> Array:
     largest = jnp.max(jax.vmap(geometry.sizes)(move))
     return move * jnp.minimum(1, limit / jnp.maximum(largest, jnp.finfo(move.dtype).tiny)).astype(move.dtype)
 
@@ -59,6 +68,7 @@ class SteepestDescent:
     Source: Eq. (1) of :cite:t:`bushuev2020`.
     """
 
+    spacing: ClassVar[str] = "springs"
     step: float | Array = 0.8
 
     def init(self, path: Array) -> None:
@@ -80,6 +90,7 @@ class Momentum:
     Source: :cite:t:`polyak1964`.
     """
 
+    spacing: ClassVar[str] = "springs"
     step: float | Array = 0.8
     friction: float | Array = 0.1
 
@@ -88,7 +99,6 @@ class Momentum:
 
     def update(self, force: Array, velocity: Array, path: Array, geometry: Geometry) -> tuple[Array, Array]:
         velocity = (1 - self.friction) * _project(path, velocity, geometry) + self.step * force
-        velocity = _limited(velocity, geometry, LIMIT)
         return velocity, velocity
 
 
@@ -105,6 +115,7 @@ class VelocityProjection:
     Source: :cite:t:`jonsson1998`; for spins :cite:t:`bessarab2015`.
     """
 
+    spacing: ClassVar[str] = "springs"
     step: float | Array = 0.8
 
     def init(self, path: Array) -> Array:
@@ -113,7 +124,7 @@ class VelocityProjection:
     def update(self, force: Array, velocity: Array, path: Array, geometry: Geometry) -> tuple[Array, Array]:
         along = jnp.maximum(0, jnp.vdot(velocity, force)) / jnp.maximum(jnp.vdot(force, force), _tiny(force))
         velocity = (along + self.step) * force
-        return _limited(self.step * velocity, geometry, LIMIT), velocity
+        return self.step * velocity, velocity
 
 
 class _FIREState(NamedTuple):
@@ -140,6 +151,7 @@ class FIRE:
     Source: :cite:t:`bitzek2006`, with its constants.
     """
 
+    spacing: ClassVar[str] = "springs"
     step: float | Array = 0.5
     largest_step: float | Array = 1.2
 
@@ -157,7 +169,7 @@ class FIRE:
         step = jnp.where(faster, jnp.minimum(1.1 * s.step, self.largest_step), jnp.where(good, s.step, s.step / 2))
         mixing = jnp.where(faster, 0.99 * s.mixing, jnp.where(good, s.mixing, 0.1)).astype(path.dtype)
         v = v + step * force
-        return _limited(step * v, geometry, LIMIT), _FIREState(v, step.astype(path.dtype), mixing, downhill)
+        return step * v, _FIREState(v, step.astype(path.dtype), mixing, downhill)
 
 
 @partial(register_dataclass, data_fields=["step"], meta_fields=["every"])
@@ -166,12 +178,13 @@ class StringMethod:
     r"""String method: images descend without springs and are put back to equal distances every ``every`` iterations.
 
     Args:
-        step: step times the largest curvature.
-        every: iterations between two redistributions.
+        step: step of steepest descent times the largest curvature.
+        every: iterations from one redistribution to the next.
 
     Source: :cite:t:`e2007`.
     """
 
+    spacing: ClassVar[str] = "redistribution"
     step: float | Array = 0.8
     every: int = 1
 
@@ -182,23 +195,28 @@ class StringMethod:
         return self.step * force, None
 
 
-class _CGState(NamedTuple):
+class _Memory(NamedTuple):
+    path: Array
     force: Array
-    move: Array
-    length: Array  # step length per unit of the direction
+    fresh: Array  # nothing is known yet
+
+
+class _CGState(NamedTuple):
+    last: _Memory
     direction: Array
+    curvature: Array
 
 
 @partial(register_dataclass, data_fields=["step"], meta_fields=[])
 @dataclass(frozen=True)
 class ConjugateGradient:
-    r"""Nonlinear conjugate gradients (Polak-Ribiere, restarted) with the step length of the last curvature.
+    r"""Nonlinear conjugate gradients (Polak-Ribiere, restarted), the step from the last curvature seen.
 
-    .. math:: d \mapsto F + \max\Big(0, \frac{F\cdot(F - F_-)}{|F_-|^2}\Big) d,\qquad
-        \text{step} = \frac{F\cdot d}{d\cdot A d}
+    .. math:: d \mapsto F + \max\Big(0, \frac{F\cdot(F - F_-)}{|F_-|^2}\Big)\,d,\qquad
+        S \mapsto S + \frac{F\cdot d}{c\,|d|^2}\,d,\qquad c = \frac{s\cdot(F_- - F)}{|s|^2}
 
-    A line search would need a potential. The curvature :math:`d\cdot A d` along the direction is taken from the change of the force
-    in the last step instead.
+    A line search would need a potential. The curvature c along the direction is therefore that of the last move s,
+    kept between a fiftieth of the largest curvature and twice that.
 
     Args:
         step: first step times the largest curvature.
@@ -206,77 +224,73 @@ class ConjugateGradient:
     Source: :cite:t:`polak1969`.
     """
 
-    step: float | Array = 0.5
+    spacing: ClassVar[str] = "tangential"
+    step: float | Array = 0.3
 
     def init(self, path: Array) -> _CGState:
         zero = jnp.zeros_like(path)
-        return _CGState(zero, zero, jnp.asarray(self.step, path.dtype), zero)
+        return _CGState(_Memory(path, zero, jnp.asarray(True)), zero, jnp.asarray(1 / self.step, path.dtype))
 
     def update(self, force: Array, s: _CGState, path: Array, geometry: Geometry) -> tuple[Array, _CGState]:
-        old_force, move, old = (_project(path, v, geometry) for v in (s.force, s.move, s.direction))
-        beta = jnp.maximum(0, jnp.vdot(force, force - old_force)) / jnp.maximum(
-            jnp.vdot(s.force, s.force), _tiny(force)
-        )
-        direction = force + jnp.minimum(beta, 1) * old
+        move, before, old = (_project(path, v, geometry) for v in (path - s.last.path, s.last.force, s.direction))
+        beta = jnp.vdot(force, force - before) / jnp.maximum(jnp.vdot(before, before), _tiny(force))
+        direction = force + jnp.where(s.last.fresh, 0, jnp.clip(beta, 0, 1)) * old
         direction = jnp.where(jnp.vdot(direction, force) > 0, direction, force)
-        # The curvature seen in the last step, never beyond what the largest curvature allows nor below a fiftieth of it.
-        curvature = jnp.vdot(move, old_force - force) / jnp.maximum(jnp.vdot(move, move), _tiny(force))
-        curvature = jnp.where(curvature > 0, jnp.clip(curvature, 0.02, 2), 1 / s.length)
-        length = (jnp.vdot(force, direction) / jnp.vdot(direction, direction) / curvature).astype(path.dtype)
-        new = _limited(length * direction, geometry, LIMIT)
-        return new, _CGState(force, new, (1 / curvature).astype(path.dtype), direction)
+        curvature = jnp.vdot(move, before - force) / jnp.maximum(jnp.vdot(move, move), _tiny(force))
+        curvature = jnp.where(s.last.fresh | (curvature <= 0), s.curvature, jnp.clip(curvature, 0.02, 2))
+        length = jnp.vdot(force, direction) / jnp.maximum(curvature * jnp.vdot(direction, direction), _tiny(force))
+        last = _Memory(path, force, jnp.asarray(False))
+        return length * direction, _CGState(last, direction, curvature.astype(path.dtype))
 
 
 class _LBFGSState(NamedTuple):
-    force: Array
-    move: Array
+    last: _Memory
     moves: Array  # (memory, N, *shape), newest first
     changes: Array  # minus the change of the force in each move
     inverse: Array  # 1 / (move . change), 0 for an empty place
     limit: Array
 
 
-@partial(register_dataclass, data_fields=["step", "limit", "angle", "growth"], meta_fields=["memory"])
+@partial(register_dataclass, data_fields=["step", "angle", "growth"], meta_fields=["memory"])
 @dataclass(frozen=True)
 class LBFGS:
     r"""L-BFGS for a force without a potential: quasi-Newton steps from the last few moves and changes of the force.
 
     What keeps it safe where the textbook method fails on bands:
 
+    * the springs, whose part of the Jacobian is the least symmetric, stay outside: spacing is tangential;
     * the first step, with nothing known yet, is a short one of steepest descent, not one from a probed curvature;
     * a pair (move :math:`s`, change :math:`y`) counts only with :math:`s\cdot y > 0.01\,|s|\,|y|`;
-    * a step at more than a right angle to the force, less a margin, clears the memory and becomes one of steepest descent;
-    * no particle moves more than ``limit``; where the force has grown by more than ``growth`` half the last move is
-      the limit, which then grows back, and by its fourth power the memory is cleared, too;
-    * the springs, whose part of the Jacobian is the least symmetric, stay outside: the images go along the path to
-      where the springs balance.
+    * a step that is nearly across the force, or against it, clears the memory and becomes one of steepest descent;
+    * where the force has grown by more than ``growth`` the next move is at most half the last one, a limit that then grows
+      back; where it has grown by more than ``growth**4`` the memory is cleared, too.
 
     Args:
         step: step of steepest descent times the largest curvature.
-        limit: largest move of a particle in an iteration, unit of the coordinates.
         angle: cosine of the largest angle between step and force.
-        growth: ratio of forces, after to before, above which a step was too long.
+        growth: ratio of two forces, after to before, above which a step was too long.
         memory: number of pairs.
 
     Source: :cite:t:`nocedal1980`; on spheres :cite:t:`ivanov2021`.
     """
 
+    spacing: ClassVar[str] = "tangential"
     step: float | Array = 0.3
-    limit: float | Array = LIMIT
     angle: float | Array = 0.03
     growth: float | Array = 1.2
     memory: int = 5
 
     def init(self, path: Array) -> _LBFGSState:
-        zero, many = jnp.zeros_like(path), jnp.zeros((self.memory, *path.shape), path.dtype)
+        many = jnp.zeros((self.memory, *path.shape), path.dtype)
+        last = _Memory(path, jnp.zeros_like(path), jnp.asarray(True))
         inverse = jnp.zeros((self.memory,), path.dtype)
-        return _LBFGSState(zero, zero, many, many, inverse, jnp.asarray(self.limit, path.dtype))
+        return _LBFGSState(last, many, many, inverse, jnp.asarray(jnp.inf, path.dtype))
 
     def update(self, force: Array, s: _LBFGSState, path: Array, geometry: Geometry) -> tuple[Array, _LBFGSState]:
-        move = _project(path, s.move, geometry)
-        change = _project(path, s.force, geometry) - force
+        move = _project(path, path - s.last.path, geometry)
+        change = _project(path, s.last.force, geometry) - force
         curvature = jnp.vdot(move, change)
-        sound = curvature > 0.01 * jnp.linalg.norm(jnp.ravel(move)) * jnp.linalg.norm(jnp.ravel(change))
+        sound = ~s.last.fresh & (curvature > 0.01 * _norm(move) * _norm(change))
 
         def push(column: Array, new: Array) -> Array:
             return jnp.where(sound, jnp.concatenate([new[None], column[:-1]]), column)
@@ -289,28 +303,24 @@ class LBFGS:
         for i in range(self.memory):
             parts.append(inverse[i] * jnp.vdot(moves[i], q))
             q = q - parts[i] * changes[i]
-        newest = jnp.vdot(changes[0], changes[0])
-        q = q * jnp.where(inverse[0] > 0, 1 / (inverse[0] * jnp.where(newest > 0, newest, 1)), self.step).astype(
-            q.dtype
-        )
+        newest = inverse[0] * jnp.vdot(changes[0], changes[0])
+        q = q * jnp.where(newest > 0, 1 / jnp.where(newest > 0, newest, 1), self.step).astype(q.dtype)
         for i in reversed(range(self.memory)):
             q = q + (parts[i] - inverse[i] * jnp.vdot(changes[i], q)) * moves[i]
         q = _project(path, q, geometry)
 
-        size = jnp.linalg.norm(jnp.ravel(force))
-        grown = size / jnp.maximum(jnp.linalg.norm(jnp.ravel(s.force)), _tiny(force))
-        known = jnp.any(s.force != 0)
-        keep = (jnp.vdot(q, force) > self.angle * jnp.linalg.norm(jnp.ravel(q)) * size) & (
-            ~known | (grown < self.growth**4)
-        )
-        q = jnp.where(keep, q, self.step * force)
-        inverse = jnp.where(keep, inverse, 0)
-        last = jnp.max(jax.vmap(geometry.sizes)(s.move))
-        limit = jnp.where(known & (grown > self.growth), last / 2, 1.5 * s.limit)
-        limit = jnp.clip(limit, self.limit / 1000, self.limit).astype(q.dtype)
-        q = _limited(q, geometry, limit)
-        return q, _LBFGSState(force, q, moves, changes, inverse, limit)
+        grown = jnp.where(s.last.fresh, 0, _norm(force) / jnp.maximum(_norm(s.last.force), _tiny(force)))
+        keep = (jnp.vdot(q, force) > self.angle * _norm(q) * _norm(force)) & (grown < self.growth**4)
+        q, inverse = jnp.where(keep, q, self.step * force), jnp.where(keep, inverse, 0)
+        half = jnp.max(jax.vmap(geometry.sizes)(move)) / 2
+        limit = jnp.where(grown > self.growth, half, 1.5 * s.limit).astype(q.dtype)
+        last = _Memory(path, force, jnp.asarray(False))
+        return _shortened(q, geometry, limit), _LBFGSState(last, moves, changes, inverse, limit)
 
 
-def _tiny(x: Any) -> float:
+def _norm(v: Array) -> Array:
+    return jnp.linalg.norm(jnp.ravel(v))
+
+
+def _tiny(x: Array) -> float:
     return jnp.finfo(x.dtype).tiny
