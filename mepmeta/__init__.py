@@ -11,12 +11,16 @@ them, pass ``jax.tree_util.Partial(function, number)`` or an energy such as ``si
 from mepmeta import methods, tangents
 from mepmeta.barrier import *
 from mepmeta.energies import *
+from mepmeta.examples import *
 from mepmeta.geometry import *
+from mepmeta.lattices import *
 from mepmeta.loss import *
+from mepmeta.mep import *
 from mepmeta.modes import *
 from mepmeta.neb import *
 from mepmeta.paths import *
 from mepmeta.relaxation import *
+from mepmeta.result import *
 from mepmeta.training import *
 
 __version__ = "0.1.0"

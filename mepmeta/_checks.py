@@ -119,13 +119,16 @@ def check_option(name: str, value: str, options: tuple[str, ...]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
 
 
-def check_positive(name: str, value: Any) -> None:
-    """A length is a finite number above zero."""
-    if known(value) and not 0 < value < jnp.inf:
-        raise ValueError(f"{name} must be a positive number, got {value}")
+def check_positive(**lengths: Any) -> None:
+    """Lengths are finite numbers above zero."""
+    for name, value in lengths.items():
+        if known(value) and not 0 < value < jnp.inf:
+            raise ValueError(f"{name} must be a positive number, got {value}")
 
 
-def check_shape(shape: Any) -> None:
-    """The shape of a lattice is one or more numbers of cells."""
+def check_shape(shape: Any, axes: int | None = None) -> None:
+    """The shape of a lattice is a number of cells along each of its axes."""
     if not shape or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
         raise ValueError(f"shape must be numbers of cells, one or more positive integers, got {shape}")
+    if axes not in (None, len(shape)):
+        raise ValueError(f"this lattice has {axes} axes: its shape must be {axes} numbers of cells, got {shape}")

@@ -143,7 +143,7 @@ class Heisenberg:
         shape: number of cells along each axis, 1 to 3 of them (or more).
         bonds: :class:`Bond` s. :func:`~mepmeta.lattices.nearest_neighbours` makes the usual ones.
         anisotropy: pairs :math:`(K_m, \mathbf a_m)`; :math:`K_m` (energy, positive is easy) is a scalar or an array
-            over the lattice, the axis has shape ``(3,)`` or ``(*shape, 3)`` and any length but zero: its direction counts.
+            over the lattice, the axis has shape ``(3,)`` or ``(*shape, 3)``; its direction counts, not its length.
         field: :math:`\mathbf b`, magnetic moment times field, energy, shape ``(3,)`` or ``(*shape, 3)``.
         periodic: whether the lattice closes on itself, one answer or one for each axis.
 
@@ -207,7 +207,8 @@ class Heisenberg:
         return tuple(int(o) for o in offset)
 
     def _constant(self, value: float | Array, tail: tuple[int, ...], name: str) -> Array:
-        value = jnp.asarray(value, jnp.result_type(value, float) if hasattr(value, "dtype") else float)
+        floating = hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.floating)
+        value = jnp.asarray(value, value.dtype if floating else float)
         if value.shape not in (tail, self.shape + tail):
             raise ValueError(f"{name} must have shape {tail} or {self.shape + tail}, got {value.shape}")
         if known(value) and not np.all(np.isfinite(value)):
@@ -235,6 +236,8 @@ class Heisenberg:
         expected = (*self.shape, 3) if self._axis_of_components else (3, *self.shape)
         if jnp.shape(S) != expected:
             raise ValueError(f"this Heisenberg energy takes a state of shape {expected}, got {jnp.shape(S)}")
+        if not jnp.issubdtype(jnp.result_type(S), jnp.floating):
+            raise ValueError(f"a state holds floats, got {jnp.result_type(S)}")
         S = jnp.moveaxis(S, self._axis_of_components, 0)
         couplings, anisotropy, field = jax.tree.map(lambda c: c.astype(S.dtype), self.tree_flatten()[0])
         energy = _bond_energy((self._offsets, self.periodic), couplings, S) if couplings else jnp.zeros((), S.dtype)

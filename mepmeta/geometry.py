@@ -115,10 +115,14 @@ class Spheres:
         ratio = jnp.where(near | antipodal, 1, 2 * angle / (chord * total))
         return jnp.where(near, chord2, angle**2), ratio, antipodal
 
+    def _way(self, x: Array, y: Array) -> Array:
+        """The part of ``y`` tangent at ``x``; from the small one of y - x and y + x, so that it is tangent to all digits."""
+        return self.project(x, jnp.where(self._dot(x, y) < 0, x + y, y - x))
+
     def connect(self, x: Array, y: Array) -> tuple[Array, Array, Array]:
         """Geodesic distance, the tangent vector at ``x`` that leads to ``y``, the one at ``y`` that leads to ``x``."""
         angle2, ratio, antipodal = self._angles(x, y)
-        there, back = ratio * self.project(x, y), ratio * self.project(y, x)
+        there, back = ratio * self._way(x, y), ratio * self._way(y, x)
         out = jnp.pi * self._detour(x)  # at the other end of the half circle the direction is the same, reversed
         there, back = jnp.where(antipodal, out, there), jnp.where(antipodal, out, back)
         return jnp.sqrt(jnp.sum(angle2)), there, back
@@ -139,7 +143,7 @@ class Spheres:
     def interpolate(self, x: Array, y: Array, t: Array) -> Array:
         """The state a fraction ``t`` in [0, 1] of the way: every spin on its great circle."""
         angle2, ratio, antipodal = self._angles(x, y)
-        way = jnp.where(antipodal, jnp.pi * self._detour(x), ratio * self.project(x, y))
+        way = jnp.where(antipodal, jnp.pi * self._detour(x), ratio * self._way(x, y))
         near = angle2 < jnp.finfo(x.dtype).eps ** 2
         angle = jnp.sqrt(jnp.where(near, 1, angle2))
         return jnp.cos(t * jnp.where(near, 0, angle)) * x + jnp.where(near, t, jnp.sin(t * angle) / angle) * way

@@ -4,9 +4,9 @@ Every method gets the same force on the inner images, the negative quasi-gradien
 
 .. math:: F_n = -\partial E^\perp[S_n] + \mu\,e_n\,\hat\tau_n
 
-divided by the largest curvature of the energy. It is a length, whatever the unit of energy, and a step of 1 is half of what
-steepest descent takes before it turns unstable. The force has no potential: its Jacobian is not symmetric, and no line
-search can ask whether a step was good.
+divided by the largest curvature of the energy. It is a length, whatever the unit of energy, and a step of 1 is half
+of what steepest descent takes before it turns unstable. The force has no potential: its Jacobian is not symmetric, and
+no line search can ask whether a step was good.
 
 A method is a pytree whose numbers are leaves, so it can be differentiated and trained.
 ``find_mep(method=...)`` takes any object with
@@ -14,8 +14,8 @@ A method is a pytree whose numbers are leaves, so it can be differentiated and t
 * ``init(path) -> state``, for inner images of shape ``(N, *shape)``;
 * ``update(force, state, path, geometry) -> (move, state)``, all at the inner images, which then go along ``move``, or
   along a shortened one where a particle would go farther than a fifth of a radian;
-* ``spacing``, what keeps the images apart: "springs" as in the force above; "tangential", no springs but a move of every image
-  along the path to where equal springs would balance; "redistribution", the same by interpolation on the path.
+* ``spacing``, what keeps the images apart: "springs" as in the force above; "tangential", no springs but a move of
+  every image along the path to where equal springs would balance; "redistribution", the same by interpolation.
 """
 
 from dataclasses import dataclass
@@ -151,9 +151,9 @@ class FIRE:
     Source: :cite:t:`bitzek2006`, with its constants.
     """
 
-    spacing: ClassVar[str] = "springs"
+    spacing: ClassVar[str] = "tangential"
     step: float | Array = 0.5
-    largest_step: float | Array = 1.2
+    largest_step: float | Array = 1.0
 
     def init(self, path: Array) -> _FIREState:
         real = lambda x: jnp.asarray(x, path.dtype)  # noqa: E731
@@ -262,8 +262,8 @@ class LBFGS:
     * the first step, with nothing known yet, is a short one of steepest descent, not one from a probed curvature;
     * a pair (move :math:`s`, change :math:`y`) counts only with :math:`s\cdot y > 0.01\,|s|\,|y|`;
     * a step that is nearly across the force, or against it, clears the memory and becomes one of steepest descent;
-    * where the force has grown by more than ``growth`` the next move is at most half the last one, a limit that then grows
-      back; where it has grown by more than ``growth**4`` the memory is cleared, too.
+    * where the force has grown by more than ``growth`` the next move is at most half the last one, a limit that then
+      grows back; where it has grown by more than ``growth**4`` the memory is cleared, too.
 
     Args:
         step: step of steepest descent times the largest curvature.

@@ -202,7 +202,11 @@ def _length(path: Array, geometry: Geometry) -> Array:
 
 
 def _repeat(
-    step: Callable[[Any], Any], state: Any, steps: int, geometry: Geometry, observe: Callable[[Array], Any] | None = None
+    step: Callable[[Any], Any],
+    state: Any,
+    steps: int,
+    geometry: Geometry,
+    observe: Callable[[Array], Any] | None = None,
 ) -> tuple[Any, Array, Any]:
     """Repeat a step of a state (path, ...) until the band is lost: the state, the iterations done, the history."""
     bound = LOST * _length(lax.stop_gradient(state[0]), geometry)

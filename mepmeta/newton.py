@@ -25,7 +25,8 @@ def newton_step(
 ) -> tuple[Array, Array, Array, Array]:
     r"""One Newton step of conjugate gradients in a trust region, with the energy turned over along ``mode``.
 
-    .. math:: (R\mathcal H R)\,p = -R\,\partial E,\qquad R = 1 - 2\,v v^{\mathsf T}
+    .. math:: \big(P\mathcal H P + |v\cdot\mathcal H v|\,v v^{\mathsf T}\big)\,p = -(1 - 2\,v v^{\mathsf T})\,\partial E,
+        \qquad P = 1 - v v^{\mathsf T}
 
     With :math:`v = 0` this leads to a minimum. With v the lowest mode of a state near a saddle of index one the
     turned energy has a minimum there. Isolated soft modes, such as the drift of a skyrmion across a lattice that
@@ -48,6 +49,17 @@ def newton_step(
     def turned(v: Array) -> Array:
         return v - 2 * jnp.vdot(mode, v) * mode
 
+    def product(v: Array) -> Array:
+        return hessian_product(energy, x, v, geometry)
+
+    # Along the mode the curvature is taken positive, whichever side of the inflection the state is on.
+    stiffness = jnp.abs(jnp.vdot(mode, product(mode)))
+
+    def turned_product(v: Array) -> Array:
+        part = jnp.vdot(mode, v)
+        across = product(v - part * mode)
+        return across - jnp.vdot(mode, across) * mode + stiffness * part * mode
+
     g = geometry.project(x, jax.grad(energy)(x))
     r = -turned(g)
     size = jnp.linalg.norm(jnp.ravel(r))
@@ -61,7 +73,7 @@ def newton_step(
 
     def body(s: tuple) -> tuple:
         p, r, d, done, k = s
-        Hd = turned(hessian_product(energy, x, turned(d), geometry))
+        Hd = turned_product(d)
         curvature, rr = jnp.vdot(d, Hd), jnp.vdot(r, r)
         alpha = rr / jnp.where(curvature > 0, curvature, 1)
         inner = p + alpha * d

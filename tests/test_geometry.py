@@ -1,10 +1,10 @@
-"""The flat geometry and the spherical chart."""
+"""The flat geometry, spins on spheres, and the spherical chart."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mepmeta as mm
@@ -47,8 +47,9 @@ def test_distance_is_a_metric(x, y, z):
 
 
 @given(arrays((2,)), arrays((2,)))
-def test_retraction_undoes_displacement(x, y):
-    v = flat.displacement(x, y)
+def test_flat_connection_is_the_difference(x, y):
+    d, v, back = flat.connect(x, y)
+    assert d == flat.distance(x, y) and jnp.array_equal(back, -v)
     np.testing.assert_allclose(flat.retract(x, v), y, atol=1e-9)
     assert jnp.linalg.norm(v) == pytest.approx(float(flat.distance(x, y)))
     assert jnp.array_equal(flat.project(x, v), v)
@@ -56,6 +57,225 @@ def test_retraction_undoes_displacement(x, y):
 
 def test_geometry_is_static():
     assert jax.tree.leaves(flat) == [] and flat == mm.Flat() and hash(flat) == hash(mm.Flat())
+
+
+spheres = mm.Spheres()
+seeds = st.integers(0, 2**32 - 1)
+fractions = st.floats(0, 1)
+N = 4
+
+distance = jax.jit(spheres.distance)
+connect = jax.jit(spheres.connect)
+between = jax.jit(spheres.interpolate)
+retract = jax.jit(spheres.retract)
+distance_slope = jax.jit(jax.grad(spheres.distance))
+
+
+def random_spins(rng, n=N):
+    S = rng.normal(size=(n, 3))
+    return jnp.asarray(S / np.linalg.norm(S, axis=-1, keepdims=True))
+
+
+def random_frame(rng):
+    """Three perpendicular unit vectors."""
+    return np.linalg.qr(rng.normal(size=(3, 3)))[0]
+
+
+def inner(u, v):
+    return np.sum(np.asarray(u) * np.asarray(v), axis=-1)
+
+
+def lengths(v):
+    return np.linalg.norm(v, axis=-1)
+
+
+@given(seeds)
+def test_distance_of_spins_is_a_metric(seed):
+    x, y, z = (random_spins(np.random.default_rng([seed, k])) for k in range(3))
+    assert distance(x, x) == 0 and distance(x, y) == distance(y, x)
+    assert distance(x, y) == pytest.approx(np.linalg.norm(np.arccos(inner(x, y))), rel=1e-12)
+    assert distance(x, z) <= (distance(x, y) + distance(y, z)) * (1 + 1e-14)
+    assert distance(x, -x) == pytest.approx(np.pi * np.sqrt(N), rel=1e-15)
+
+
+@pytest.mark.parametrize("angle", [1e-3, 1e-5, 1e-7, 1e-9, 1e-12])
+def test_distance_keeps_all_digits_next_to_zero_and_to_pi(angle):
+    # In the plane of two axes the sine and the cosine are exact, and with them the spins.
+    one, zero = jnp.ones(()), jnp.zeros(())
+    for order in ([0, 1, 2], [2, 0, 1]):
+        x = jnp.stack([one, zero, zero])[jnp.array(order)][None]
+        y = jnp.stack([jnp.cos(angle), jnp.sin(angle), zero])[jnp.array(order)][None]
+        assert distance(x, y) == pytest.approx(angle, rel=1e-15)
+        assert np.pi - distance(x, -y) == pytest.approx(angle, abs=1e-15)
+
+
+@given(seeds)
+def test_distance_and_vectors_turn_with_the_spins(seed):
+    rng = np.random.default_rng(seed)
+    x, y, turn = random_spins(rng), random_spins(rng), random_frame(rng)
+    assert distance(x @ turn, y @ turn) == pytest.approx(float(distance(x, y)), rel=1e-14)
+    np.testing.assert_allclose(connect(x @ turn, y @ turn)[1], connect(x, y)[1] @ turn, atol=1e-13)
+
+
+@given(seeds)
+def test_connecting_vectors_lead_to_the_other_spin(seed):
+    rng = np.random.default_rng(seed)
+    x, y = random_spins(rng), random_spins(rng)
+    y = y.at[0].set(x[0])  # one spin that does not move
+    d, there, back = connect(x, y)
+    angle = np.arctan2(lengths(np.cross(x, y)), inner(x, y))
+    assert d == pytest.approx(float(distance(x, y)), rel=1e-15)
+    assert d == pytest.approx(np.linalg.norm(angle), rel=1e-14)
+    for start, end, v in ((x, y, there), (y, x, back)):
+        np.testing.assert_allclose(inner(v, start), 0, atol=1e-14)
+        np.testing.assert_allclose(lengths(v), angle, atol=1e-13)
+        reached = np.cos(angle)[:, None] * start + np.sinc(angle / np.pi)[:, None] * v
+        np.testing.assert_allclose(reached, end, atol=1e-13)
+
+
+@given(seeds)
+def test_retraction_stays_on_the_spheres_and_starts_along_the_vector(seed):
+    rng = np.random.default_rng(seed)
+    x = random_spins(rng)
+    v = spheres.project(x, jnp.asarray(rng.normal(size=x.shape)))
+    np.testing.assert_allclose(inner(v, x), 0, atol=1e-15)
+    np.testing.assert_allclose(spheres.project(x, v), v, atol=1e-15)
+    np.testing.assert_allclose(spheres.project(x, 3 * x), 0, atol=2e-15)
+    np.testing.assert_allclose(lengths(retract(x, v)), 1, atol=1e-15)
+    np.testing.assert_allclose(
+        connect(x, retract(x, v))[1], v * (np.arctan(lengths(v)) / lengths(v))[:, None], atol=1e-13
+    )
+    np.testing.assert_allclose((retract(x, 1e-6 * v) - retract(x, -1e-6 * v)) / 2e-6, v, atol=1e-9)
+    np.testing.assert_allclose(spheres.sizes(v), lengths(v), rtol=1e-15)
+
+
+@given(seeds, fractions)
+def test_interpolation_runs_on_great_circles_at_constant_speed(seed, t):
+    rng = np.random.default_rng(seed)
+    x, y = random_spins(rng), random_spins(rng)
+    y = y.at[1].set(x[1]).at[2].set(-x[2])
+    assert jnp.array_equal(between(x, y, jnp.array(0.0)), x)
+    np.testing.assert_allclose(between(x, y, jnp.array(1.0)), y, atol=1e-14)
+    z = between(x, y, jnp.array(t))
+    np.testing.assert_allclose(lengths(z), 1, atol=1e-13)
+    whole = float(distance(x, y))
+    assert distance(x, z) == pytest.approx(t * whole, abs=1e-13)
+    assert distance(z, y) == pytest.approx((1 - t) * whole, abs=1e-13)
+    np.testing.assert_allclose(inner(np.cross(x, y), z), 0, atol=1e-14)
+    np.testing.assert_allclose(z[1], x[1], atol=1e-15)  # a spin that does not move
+
+
+@pytest.mark.parametrize("angle", [1e-3, 1e-6, 1e-9])
+@settings(max_examples=10)
+@given(seed=seeds)
+def test_ways_between_nearly_parallel_and_nearly_antipodal_spins_stay_on_the_spheres(angle, seed):
+    frame = random_frame(np.random.default_rng(seed))
+    x, y = (jnp.asarray(S)[None] for S in (frame[0], np.cos(angle) * frame[0] + np.sin(angle) * frame[1]))
+    for end in (y, -y):
+        z = between(x, end, jnp.array(0.5))
+        np.testing.assert_allclose(lengths(z), 1, atol=1e-12)
+        d, there, back = connect(x, end)
+        np.testing.assert_allclose([inner(there, x), inner(back, end)], 0, atol=1e-14)
+        assert distance(x, z) == pytest.approx(float(d) / 2, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "spin, over",
+    [((0, 0, 1), 0), ((0, 0, -1), 0), ((1, 0, 0), 1), ((0, -1, 0), 0), ((0.6, 0, 0.8), 1), ((0.8, 0.36, 0.48), 1)],
+)
+def test_antipodal_spins_go_over_the_axis_that_the_docstring_names(spin, over):
+    x = jnp.array([spin], float)
+    axis = np.eye(3)[over]
+    expected = axis - (axis @ spin) * np.array(spin)
+    z = between(x, -x, jnp.array(0.5))
+    np.testing.assert_allclose(z[0], expected / np.linalg.norm(expected), atol=1e-15)
+    d, there, back = connect(x, -x)
+    assert d == pytest.approx(np.pi, rel=1e-15)
+    np.testing.assert_allclose(there, np.pi * z, atol=1e-14)
+    np.testing.assert_allclose(back, there, atol=1e-15)  # over the same axis, back
+    np.testing.assert_allclose(between(x, -x, jnp.array(0.25)), (x + z) / np.sqrt(2), atol=1e-15)
+
+
+@given(seeds)
+def test_derivative_of_the_distance_where_some_spins_are_equal(seed):
+    rng = np.random.default_rng(seed)
+    x, y = random_spins(rng), random_spins(rng)
+    y = y.at[1].set(x[1]).at[2].set(x[2])
+    slope = distance_slope(x, y)
+    assert np.all(np.isfinite(slope))
+    d, there, _ = connect(x, y)
+    np.testing.assert_allclose(spheres.project(x, slope), -there / d, atol=1e-12)
+    v, h = spheres.project(x, jnp.asarray(rng.normal(size=x.shape))), 1e-5
+    difference = (distance(retract(x, h * v), y) - distance(retract(x, -h * v), y)) / (2 * h)
+    assert jnp.vdot(slope, v) == pytest.approx(float(difference), abs=1e-7)
+
+
+def test_derivative_of_the_distance_is_finite_between_antipodal_spins():
+    x = random_spins(np.random.default_rng(0))
+    assert np.all(np.isfinite(distance_slope(x, -x)))
+    assert np.all(np.isfinite(distance_slope(x, x.at[0].set(-x[0]))))
+
+
+@given(seeds, fractions)
+def test_coordinates_belong_to_an_orthonormal_basis(seed, t):
+    rng = np.random.default_rng(seed)
+    x, y = random_spins(rng), random_spins(rng)
+    v, w = connect(x, y)[1], spheres.project(x, y)
+    c = spheres.coordinates(x, v)
+    assert c.shape == (2 * N,) and jnp.vdot(c, spheres.coordinates(x, w)) == pytest.approx(float(jnp.vdot(v, w)))
+    np.testing.assert_allclose(spheres.tangent(x, c), v, atol=1e-14)
+    np.testing.assert_allclose(inner(spheres.tangent(x, jnp.asarray(rng.normal(size=2 * N))), x), 0, atol=1e-14)
+
+
+def test_components_may_come_first():
+    rng = np.random.default_rng(4)
+    first, t = mm.Spheres(axis=0), jnp.array(0.3)
+    x, y = (random_spins(rng, 6).reshape(2, 3, 3) for _ in range(2))
+    y = y.at[0, 1].set(-x[0, 1])
+
+    def planes(S):
+        return jnp.moveaxis(S, -1, 0)
+
+    v = spheres.project(x, y)
+    np.testing.assert_allclose(first.distance(planes(x), planes(y)), spheres.distance(x, y), rtol=1e-14)
+    np.testing.assert_allclose(first.sizes(planes(v)), spheres.sizes(v), rtol=1e-14)
+    np.testing.assert_allclose(first.project(planes(x), planes(y)), planes(v), atol=1e-15)
+    np.testing.assert_allclose(first.retract(planes(x), planes(v)), planes(spheres.retract(x, v)), atol=1e-15)
+    np.testing.assert_allclose(first.interpolate(planes(x), planes(y), t), planes(between(x, y, t)), atol=1e-14)
+    for of_planes, of_spins in zip(first.connect(planes(x), planes(y))[1:], connect(x, y)[1:], strict=True):
+        np.testing.assert_allclose(of_planes, planes(of_spins), atol=1e-14)
+
+
+def test_check_refuses_what_are_no_spins():
+    x = np.array(random_spins(np.random.default_rng(0)))
+    spheres.check(x, "x")
+    spheres.check(np.round(x, 6), "a state from a text file")
+    mm.Spheres(axis=0).check(x.T, "x")
+    with pytest.raises(ValueError, match=r"x must hold unit vectors: the length of a spin is off by 1.0e-03"):
+        spheres.check(x * np.array([[1], [1.001], [1], [1]]), "x")
+    for wrong in (np.ones((3, 4)), np.ones(()), np.ones(2)):
+        with pytest.raises(ValueError, match="x must hold spins, three components along axis -1"):
+            spheres.check(wrong, "x")
+    with pytest.raises(ValueError, match="three components along axis 0"):
+        mm.Spheres(axis=0).check(x, "x")
+
+
+@given(seeds, fractions)
+def test_single_precision_works_to_its_digits(seed, t):
+    rng = np.random.default_rng(seed)
+    x, y = random_spins(rng), random_spins(rng)
+    y = y.at[0].set(x[0])
+    singles = x.astype(jnp.float32), y.astype(jnp.float32)
+    results = [distance(*singles), *connect(*singles), between(*singles, jnp.float32(t)), retract(*singles)]
+    expected = [distance(x, y), *connect(x, y), between(x, y, jnp.array(t)), retract(x, y)]
+    for single, double in zip(results, expected, strict=True):
+        assert single.dtype == jnp.float32
+        np.testing.assert_allclose(single, double, atol=1e-4)
+
+
+def test_both_geometries_are_static():
+    assert jax.tree.leaves(spheres) == [] and spheres == mm.Spheres(-1) != mm.Spheres(0)
+    assert hash(spheres) == hash(mm.Spheres())
 
 
 @given(latitudes, longitudes)

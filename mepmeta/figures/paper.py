@@ -1,4 +1,4 @@
-"""Figures: one function each, from plain results to a matplotlib ``Figure``. No physics is computed here."""
+"""Figures of the paper and of its tangent, training and benchmark: one function each. No physics is computed here."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mepmeta.figures.style import BLACK, BLUE, GREEN, PINK, RED, SKY, YELLOW
 from mepmeta.training import History
 
 __all__ = [
@@ -18,34 +19,8 @@ __all__ = [
     "kinks",
     "multipliers",
     "training_history",
-    "use_style",
     "weight_function",
 ]
-
-# Okabe-Ito: told apart by every kind of colour vision, and in grey.
-BLUE, RED, YELLOW, GREEN, PINK, SKY, BLACK = "#0072B2", "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#222222"
-
-
-def use_style() -> None:
-    """Set matplotlib to the style of the book: narrow, sharp, colour-blind safe. Call it once a page."""
-    plt.rcParams.update(
-        {
-            "figure.dpi": 200,
-            "figure.figsize": (5.6, 3.2),
-            "figure.constrained_layout.use": True,
-            "font.size": 9,
-            "axes.titlesize": 9,
-            "axes.grid": True,
-            "axes.axisbelow": True,
-            "grid.color": "#dddddd",
-            "grid.linewidth": 0.5,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.prop_cycle": plt.cycler(color=[BLUE, RED, GREEN, YELLOW, PINK, SKY, BLACK]),
-            "legend.frameon": False,
-            "lines.linewidth": 1.2,
-        }
-    )
 
 
 def energy_surface(

@@ -1,0 +1,4 @@
+"""Figures: one function each, from plain results to a matplotlib ``Figure``. No physics is computed here."""
+
+from mepmeta.figures.paper import *
+from mepmeta.figures.style import *

@@ -1,0 +1,137 @@
+"""The result of ``find_mep``: a path with everything that was found out about it."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from scipy.interpolate import CubicHermiteSpline
+
+__all__ = ["MEP", "StationaryPoint"]
+
+
+class StationaryPoint(NamedTuple):
+    """A minimum or a saddle that the path goes through.
+
+    Args:
+        state: the state, shape ``shape``.
+        energy: its energy.
+        position: distance along the path from its start.
+        eigenvalues: lowest eigenvalues of the Hessian there.
+        index: number of negative ones: 0 for a minimum, 1 for a saddle.
+        zero_modes: number of eigenvalues that are zero: directions of a continuous symmetry.
+    """
+
+    state: Array
+    energy: float
+    position: float
+    eigenvalues: np.ndarray
+    index: int
+    zero_modes: int
+
+
+@dataclass(frozen=True)
+class MEP:
+    """A minimum energy path as :func:`~mepmeta.mep.find_mep` returns it.
+
+    Args:
+        path: images, shape ``(P, *shape)``; its ends are the relaxed ones.
+        energies: their energies, shape ``(P,)``.
+        position: distance of the images along the path, shape ``(P,)``.
+        slopes: derivative of the energy by that distance at the images, shape ``(P,)``.
+        barrier: energy of the highest saddle above the start.
+        reverse_barrier: energy of the highest saddle above the end.
+        interpolated_barrier: highest point of the profile above the start, see :meth:`profile`.
+        saddle: the highest saddle, shape ``shape``; stationary to a tolerance of its own, tighter than the path's.
+        eigenvalues: lowest eigenvalues of the Hessian there; one is negative when ``converged``.
+        zero_modes: how many of its eigenvalues are zero.
+        points: all minima and saddles on the path in order, :class:`StationaryPoint` s, the ends included.
+        residual: largest force across the path on a particle of an inner image, springs left out and the part along the
+            path inverted on the climbing image; energy over coordinate, for spins over radian.
+        steps: iterations of the band.
+        evaluations: gradients of a state that were computed, checks and endpoints included; a Hessian-vector product
+            counts two.
+        history: residual and highest energy of the band after every iteration, shape ``(steps, 2)``.
+        converged: whether the path met the tolerance and its saddle has exactly one negative mode.
+        message: how it ended, in words.
+    """
+
+    path: Array
+    energies: np.ndarray
+    position: np.ndarray
+    slopes: np.ndarray
+    barrier: float
+    reverse_barrier: float
+    interpolated_barrier: float
+    saddle: Array
+    eigenvalues: np.ndarray
+    zero_modes: int
+    points: tuple[StationaryPoint, ...]
+    residual: float
+    steps: int
+    evaluations: int
+    history: np.ndarray
+    converged: bool
+    message: str
+
+    def profile(self, position: np.ndarray) -> np.ndarray:
+        """Energy at distances along the path: the cubic through energies and slopes of the neighbouring images."""
+        return profile_of(self.position, self.energies, self.slopes)(np.asarray(position))
+
+    def save(self, file: str | Path) -> None:
+        """Write the result to a NumPy archive, ``.npz``; :meth:`load` reads it."""
+        columns = {
+            field.name: np.asarray(getattr(self, field.name)) for field in fields(self) if field.name != "points"
+        }
+        for name in StationaryPoint._fields:
+            columns[f"points.{name}"] = np.array([np.asarray(getattr(point, name)) for point in self.points])
+        with open(file, "wb") as stream:
+            np.savez_compressed(stream, **columns)
+
+    @classmethod
+    def load(cls, file: str | Path) -> "MEP":
+        """Read a result that :meth:`save` wrote.
+
+        Raises:
+            ValueError: when the file holds something else.
+        """
+        with np.load(file, allow_pickle=False) as stored:
+            columns = {name: stored[name] for name in stored.files}
+        missing = {field.name for field in fields(cls)} - {"points"} - set(columns)
+        if missing:
+            raise ValueError(f"{file} is not a saved MEP: it has no {', '.join(sorted(missing))}")
+        rows = zip(*(columns.pop(f"points.{name}") for name in StationaryPoint._fields), strict=True)
+        values = {name: value.item() if value.ndim == 0 else value for name, value in columns.items()}
+        points = [StationaryPoint(*row)._replace(energy=float(row[1]), position=float(row[2])) for row in rows]
+        values["points"] = tuple(p._replace(index=int(p.index), zero_modes=int(p.zero_modes)) for p in points)
+        return cls(**(values | {name: jnp.asarray(values[name]) for name in ("path", "saddle")}))
+
+
+def profile_of(position: np.ndarray, energies: np.ndarray, slopes: np.ndarray) -> CubicHermiteSpline:
+    """The energy along the path between its images, as cubics with the energies and slopes of the images."""
+    return CubicHermiteSpline(position, energies, slopes, extrapolate=False)
+
+
+def extrema(profile: CubicHermiteSpline, prominence: float) -> list[float]:
+    """Positions of maxima and minima inside a profile in turn, each at least ``prominence`` above or below the next."""
+    ends = profile.x[0], profile.x[-1]
+    inside = profile.derivative().roots(discontinuity=False, extrapolate=False)
+    inside = inside[np.isfinite(inside) & (inside > ends[0]) & (inside < ends[1])]
+    # The images belong to them: a root that falls on one may be lost to rounding.
+    turns = [*np.unique([*inside, *profile.x])]
+    # Drop the least of all rises and falls until none is too small; what is dropped takes both its ends along.
+    while len(turns) > 2:
+        heights = np.diff(profile(np.array(turns)))
+        k = int(np.argmin(np.abs(heights)))
+        same = [i for i in range(1, len(turns) - 1) if heights[i - 1] * heights[i] > 0]  # no extremum at all
+        if same:
+            del turns[same[0]]
+        elif abs(heights[k]) < prominence:
+            inner = [i for i in (k, k + 1) if 0 < i < len(turns) - 1]
+            for i in reversed(inner):
+                del turns[i]
+        else:
+            break
+    return [float(t) for t in turns[1:-1]]
