@@ -27,8 +27,8 @@ DMI, ANISOTROPY, FIELD = -0.1469972899234, 0.05144905147319651, 0.10210517088410
 FILM_PUBLISHED = {
     "barrier": 5.32124714,
     "reverse_barrier": 14.0865553,
-    "saddle": -2.45602107,
-    "ferromagnet": 0.205003275,
+    "lowest eigenvalue of the saddle": -2.45602107,
+    "lowest eigenvalue of the ferromagnet": 0.205003275,
 }
 
 

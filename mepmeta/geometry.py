@@ -116,7 +116,7 @@ class Spheres:
         return jnp.where(near, chord2, angle**2), ratio, antipodal
 
     def _way(self, x: Array, y: Array) -> Array:
-        """The part of ``y`` tangent at ``x``; from the small one of y - x and y + x, so that it is tangent to all digits."""
+        """The part of ``y`` tangent at ``x``, from the smaller of y - x and y + x so that no digits cancel."""
         return self.project(x, jnp.where(self._dot(x, y) < 0, x + y, y - x))
 
     def connect(self, x: Array, y: Array) -> tuple[Array, Array, Array]:

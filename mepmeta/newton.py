@@ -25,8 +25,8 @@ def newton_step(
 ) -> tuple[Array, Array, Array, Array]:
     r"""One Newton step of conjugate gradients in a trust region, with the energy turned over along ``mode``.
 
-    .. math:: \big(P\mathcal H P + |v\cdot\mathcal H v|\,v v^{\mathsf T}\big)\,p = -(1 - 2\,v v^{\mathsf T})\,\partial E,
-        \qquad P = 1 - v v^{\mathsf T}
+    .. math:: \big(P\mathcal H P + |v\cdot\mathcal H v|\,v v^{\mathsf T}\big)\,p
+        = -(1 - 2\,v v^{\mathsf T})\,\partial E,\qquad P = 1 - v v^{\mathsf T}
 
     With :math:`v = 0` this leads to a minimum. With v the lowest mode of a state near a saddle of index one the
     turned energy has a minimum there. Isolated soft modes, such as the drift of a skyrmion across a lattice that

@@ -125,7 +125,7 @@ def extrema(profile: CubicHermiteSpline, prominence: float) -> list[float]:
     while len(turns) > 2:
         heights = np.diff(profile(np.array(turns)))
         k = int(np.argmin(np.abs(heights)))
-        same = [i for i in range(1, len(turns) - 1) if heights[i - 1] * heights[i] > 0]  # no extremum at all
+        same = [i for i in range(1, len(turns) - 1) if heights[i - 1] * heights[i] >= 0]  # no extremum at all
         if same:
             del turns[same[0]]
         elif abs(heights[k]) < prominence:
