@@ -100,36 +100,37 @@ class Spheres:
 
     def _detour(self, x: Array) -> Array:
         """Unit vectors perpendicular to ``x``: the way out towards an antipodal spin."""
-        components = jnp.expand_dims(jnp.argmin(jnp.abs(x), axis=self.axis), self.axis)
-        index = jnp.arange(3).reshape((3,) + (1,) * (-self.axis - 1 if self.axis < 0 else x.ndim - 1 - self.axis))
-        v = self.project(x, jnp.where(components == index, jnp.ones_like(x), jnp.zeros_like(x)))
+        shape = [1] * x.ndim
+        shape[self.axis] = 3
+        # The offsets decide between equal components; an argmin would break up the loop over the spins.
+        size = jnp.abs(x) + jnp.finfo(x.dtype).eps * jnp.arange(3, dtype=x.dtype).reshape(shape)
+        v = self.project(x, (size == jnp.min(size, axis=self.axis, keepdims=True)).astype(x.dtype))
         return v / jnp.sqrt(self._dot(v, v))
 
-    def _angles(self, x: Array, y: Array) -> tuple[Array, Array, Array]:
-        """Squared angle; angle over its sine; whether antipodal. Both are smooth at 0, so their formulas avoid 0/0."""
+    def _angles(self, x: Array, y: Array) -> tuple[Array, Array, Array, Array, Array]:
+        """Squares of chord, sum and angle; angle over its sine; whether antipodal. Smooth at 0 and free of 0/0."""
         eps = jnp.finfo(x.dtype).eps
         chord2, sum2 = self._dot(x - y, x - y), self._dot(x + y, x + y)
         near, antipodal = chord2 < eps**2, sum2 < (64 * eps) ** 2
         chord, total = jnp.sqrt(jnp.where(near, 1, chord2)), jnp.sqrt(jnp.where(antipodal, 1, sum2))
         angle = 2 * jnp.arctan2(chord, jnp.where(antipodal, 0, total))
         ratio = jnp.where(near | antipodal, 1, 2 * angle / (chord * total))
-        return jnp.where(near, chord2, angle**2), ratio, antipodal
-
-    def _way(self, x: Array, y: Array) -> Array:
-        """The part of ``y`` tangent at ``x``, from the smaller of y - x and y + x so that no digits cancel."""
-        return self.project(x, jnp.where(self._dot(x, y) < 0, x + y, y - x))
+        return chord2, sum2, jnp.where(near, chord2, angle**2), ratio, antipodal
 
     def connect(self, x: Array, y: Array) -> tuple[Array, Array, Array]:
         """Geodesic distance, the tangent vector at ``x`` that leads to ``y``, the one at ``y`` that leads to ``x``."""
-        angle2, ratio, antipodal = self._angles(x, y)
-        there, back = ratio * self._way(x, y), ratio * self._way(y, x)
+        chord2, sum2, angle2, ratio, antipodal = self._angles(x, y)
+        # The part of y tangent at x is y - (x.y) x, taken from the smaller of y - x and y + x so that no digits cancel.
+        far = sum2 < chord2
+        there = jnp.where(far, x + y - sum2 / 2 * x, y - x + chord2 / 2 * x)
+        back = jnp.where(far, x + y - sum2 / 2 * y, x - y + chord2 / 2 * y)
         out = jnp.pi * self._detour(x)  # at the other end of the half circle the direction is the same, reversed
-        there, back = jnp.where(antipodal, out, there), jnp.where(antipodal, out, back)
+        there, back = jnp.where(antipodal, out, ratio * there), jnp.where(antipodal, out, ratio * back)
         return jnp.sqrt(jnp.sum(angle2)), there, back
 
     def distance(self, x: Array, y: Array) -> Array:
         """Geodesic distance, radian, a scalar."""
-        return jnp.sqrt(jnp.sum(self._angles(x, y)[0]))
+        return jnp.sqrt(jnp.sum(self._angles(x, y)[2]))
 
     def project(self, x: Array, v: Array) -> Array:
         r"""The part of ``v`` tangent to the spheres at ``x``: :math:`v_i - (v_i\cdot S_i)S_i`."""
@@ -142,8 +143,10 @@ class Spheres:
 
     def interpolate(self, x: Array, y: Array, t: Array) -> Array:
         """The state a fraction ``t`` in [0, 1] of the way: every spin on its great circle."""
-        angle2, ratio, antipodal = self._angles(x, y)
-        way = jnp.where(antipodal, jnp.pi * self._detour(x), ratio * self._way(x, y))
+        chord2, sum2, angle2, ratio, antipodal = self._angles(x, y)
+        # Projected, and not as in `connect`: next to the antipode the last digit of the length of x would show.
+        way = ratio * self.project(x, jnp.where(sum2 < chord2, x + y, y - x))
+        way = jnp.where(antipodal, jnp.pi * self._detour(x), way)
         near = angle2 < jnp.finfo(x.dtype).eps ** 2
         angle = jnp.sqrt(jnp.where(near, 1, angle2))
         return jnp.cos(t * jnp.where(near, 0, angle)) * x + jnp.where(near, t, jnp.sin(t * angle) / angle) * way

@@ -53,8 +53,8 @@ def find_mep(
     answer yet, since a symmetric start can converge on a saddle of higher index. So the lowest eigenvalues of the
     Hessian are computed: with more than one below zero the path is bent along such a mode, and the search goes on.
 
-    .. math:: 	ext{residual} = \max_{n,i}\,ig|\,(\partial E - r_n(\partial E\cdot\hat	au)\,\hat	au)_{n,i}ig|,
-        \qquad r_n = 2 	ext{ on the climbing image, else } 1
+    .. math:: \text{residual} = \max_{n,i}\,\big|\,(\partial E - r_n(\partial E\cdot\hat\tau)\,\hat\tau)_{n,i}\big|,
+        \qquad r_n = 2 \text{ on the climbing image, else } 1
 
     Args:
         energy: twice differentiable callable, state of shape ``shape`` to scalar.
@@ -64,9 +64,9 @@ def find_mep(
         path: a path to start from, shape ``(P, *shape)``, instead of the shortest one; its ends are replaced by
             the relaxed ``start`` and ``end``.
         method: how the band moves, see :mod:`mepmeta.methods`.
-        params: metaparameters :math:`(\gamma, \mu, eta)` of the paper's method in the "scaled" reading of
+        params: metaparameters :math:`(\gamma, \mu, \beta)` of the paper's method in the "scaled" reading of
             :func:`~mepmeta.neb.neb_step`; replaces ``method``, and the tangent is the smooth one.
-        tangent: "improved" (the default), "smooth" or "central". "smooth" needs ``params`` for its :math:`eta`.
+        tangent: "improved" (the default), "smooth" or "central". "smooth" needs ``params`` for its :math:`\beta`.
         climb: let the highest image climb.
         relax_endpoints: relax the ends into minima first. If not, they are used as they are.
         endpoint_tol: largest force on a particle at the relaxed ends, energy over coordinate (radian for spins).

@@ -52,6 +52,10 @@ def mueller_brown(x):
 # Fixed points and symmetries
 
 
+def test_default_parameters_are_the_ones_the_paper_starts_from():
+    assert mm.NEBParams() == (0.01, 1.0, 3.0)
+
+
 @every_variant
 def test_the_minimum_energy_path_is_a_fixed_point(tangent, spring, climb):
     after = mm.neb_step(ENERGY, mep(9), PAPER, tangent=tangent, spring=spring, climb=climb)
