@@ -120,10 +120,9 @@ class Spheres:
     def connect(self, x: Array, y: Array) -> tuple[Array, Array, Array]:
         """Geodesic distance, the tangent vector at ``x`` that leads to ``y``, the one at ``y`` that leads to ``x``."""
         chord2, sum2, angle2, ratio, antipodal = self._angles(x, y)
-        # The part of y tangent at x is y - (x.y) x, taken from the smaller of y - x and y + x so that no digits cancel.
+        # Projected from the smaller of y - x and y + x, so that no digits cancel.
         far = sum2 < chord2
-        there = jnp.where(far, x + y - sum2 / 2 * x, y - x + chord2 / 2 * x)
-        back = jnp.where(far, x + y - sum2 / 2 * y, x - y + chord2 / 2 * y)
+        there, back = self.project(x, jnp.where(far, x + y, y - x)), self.project(y, jnp.where(far, x + y, x - y))
         out = jnp.pi * self._detour(x)  # at the other end of the half circle the direction is the same, reversed
         there, back = jnp.where(antipodal, out, ratio * there), jnp.where(antipodal, out, ratio * back)
         return jnp.sqrt(jnp.sum(angle2)), there, back
@@ -144,7 +143,6 @@ class Spheres:
     def interpolate(self, x: Array, y: Array, t: Array) -> Array:
         """The state a fraction ``t`` in [0, 1] of the way: every spin on its great circle."""
         chord2, sum2, angle2, ratio, antipodal = self._angles(x, y)
-        # Projected, and not as in `connect`: next to the antipode the last digit of the length of x would show.
         way = ratio * self.project(x, jnp.where(sum2 < chord2, x + y, y - x))
         way = jnp.where(antipodal, jnp.pi * self._detour(x), way)
         near = angle2 < jnp.finfo(x.dtype).eps ** 2

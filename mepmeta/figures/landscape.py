@@ -50,7 +50,7 @@ def contours(
     ax.grid(False)
     ax.set_facecolor("#c8c8c8")  # what is higher than the last level
     surface = ax.contourf(x, y, values, levels=levels, cmap="cividis")
-    ax.contour(x, y, values, levels=levels, colors="white", linewidths=0.3, alpha=0.6)
+    ax.contour(x, y, values, levels=levels, colors="white", linewidths=0.3, linestyles="solid", alpha=0.6)
     for (label, path), (marker, colour) in zip((paths or {}).items(), PATHS, strict=False):
         ax.plot(*np.asarray(path).T, color="white", linewidth=2.6, solid_capstyle="round")
         ax.plot(
