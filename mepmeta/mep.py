@@ -197,6 +197,8 @@ def _checked(
 ) -> tuple[Callable, Array, Array, Array | None, Tangent]:
     for name, x in {"start": start, "end": end}.items():
         check_state(x, name)
+        if x.ndim == 0:
+            raise ValueError(f"{name} must be an array with one axis or more, its last one the coordinates")
         geometry.check(np.asarray(x), name)
     if start.shape != end.shape or start.dtype != end.dtype:
         kinds = f"{start.shape} of {start.dtype} and {end.shape} of {end.dtype}"
@@ -206,9 +208,10 @@ def _checked(
     check_count("max_steps", max_steps)
     if path is not None:
         check_path(path, geometry)
-        if path.shape[1:] != start.shape:
-            raise ValueError(f"the path must hold states of shape {start.shape}, got shape {path.shape}")
-    elif not isinstance(n_images, int) or n_images < 3:
+        if path.shape[1:] != start.shape or path.dtype != start.dtype:
+            states, kind = f"{start.shape} of {start.dtype}", f"{path.shape} of {path.dtype}"
+            raise ValueError(f"the path must hold states of shape {states}, got shape {kind}")
+    elif not isinstance(n_images, (int, np.integer)) or n_images < 3:
         raise ValueError(f"a path needs at least 3 images, got n_images={n_images}")
     if params is not None:
         check_params(params)

@@ -50,7 +50,9 @@ def limited(move: Array, geometry: Geometry, unit: Array) -> Array:
 
 def _shortened(move: Array, geometry: Geometry, limit: Array) -> Array:
     largest = jnp.max(jax.vmap(geometry.sizes)(move))
-    return move * jnp.minimum(1, limit / jnp.maximum(largest, jnp.finfo(move.dtype).tiny)).astype(move.dtype)
+    # The two inner choices keep the derivative of the outer one finite where there is no limit yet.
+    far = largest > limit
+    return move * jnp.where(far, jnp.where(far, limit, 1) / jnp.where(far, largest, 1), 1).astype(move.dtype)
 
 
 def _project(path: Array, v: Array, geometry: Geometry) -> Array:

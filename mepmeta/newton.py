@@ -35,7 +35,7 @@ def newton_step(
     Args:
         energy: twice differentiable callable.
         x: state.
-        mode: unit tangent vector v, or zero.
+        mode: unit vector v, or zero; of a mode from a nearby state the part tangent at x counts.
         radius: largest length of the step. A direction of negative curvature is followed to there.
         geometry: the space of the states.
 
@@ -45,6 +45,10 @@ def newton_step(
 
     Source: :cite:t:`steihaug1983`; eigenvector following: :cite:t:`cerjan1981`.
     """
+
+    # A part across the tangent space would be a direction without curvature, and the step would go far along it.
+    mode = geometry.project(x, mode)
+    mode = mode / jnp.maximum(jnp.linalg.norm(jnp.ravel(mode)), jnp.finfo(x.dtype).tiny)
 
     def turned(v: Array) -> Array:
         return v - 2 * jnp.vdot(mode, v) * mode
@@ -93,35 +97,41 @@ def newton_step(
 
 
 class Stationary(NamedTuple):
-    """State, largest force on a particle there, gradients computed (a product counts two)."""
+    """State, largest force on a particle there, gradients computed (a product counts two), steps."""
 
     state: Array
     residual: float
     evaluations: int
+    steps: int
 
 
 def newton(
-    energy: Callable[[Array], Array], x: Array, *, climb: bool, geometry: Geometry, tol: float, unit: float
+    energy: Callable[[Array], Array],
+    x: Array,
+    *,
+    climb: bool,
+    geometry: Geometry,
+    tol: float,
+    unit: float,
+    max_steps: int = STEPS,
 ) -> Stationary:
     """Newton steps until the largest force is below ``tol``: to a minimum, or with ``climb`` to a saddle of index one.
 
     The trust region is half a unit long at first, shrinks after a step against the turned force and grows after a
     good one to its edge. Work is computed from the forces at both ends of a step: the energy is too large to show it.
     """
-    radius, evaluations, stale = 0.5 * unit, 1, np.inf
+    radius, evaluations, stale, steps = 0.5 * unit, 1, np.inf, 0
     mode, residual = jnp.zeros_like(x), float(jnp.max(geometry.sizes(geometry.project(x, jax.grad(energy)(x)))))
-    for _ in range(STEPS):
-        if residual <= tol or not np.isfinite(residual) or radius < 1e-9 * unit:
-            break
+    while steps < min(STEPS, max_steps) and residual > tol and np.isfinite(residual) and radius >= 1e-9 * unit:
         if climb and stale > 0.1 * unit:
             modes = lowest_modes(energy, x, 1, geometry=geometry)
             mode, stale, evaluations = modes.vectors[0], 0.0, evaluations + 2 * modes.products
         after, work, size, products = newton_step(energy, x, mode, jnp.asarray(radius, x.dtype), geometry)
-        evaluations += 2 * int(products) + 2
+        evaluations, steps = evaluations + 2 * int(products) + 2, steps + 1
         if np.isfinite(size) and (work >= 0 or size <= residual):
             moved = float(geometry.distance(x, after))
             radius = min(2 * radius, 4 * unit) if moved > 0.7 * radius else radius
             x, residual, stale = after, float(size), stale + moved
         else:
             radius, stale = radius / 4, np.inf
-    return Stationary(x, residual, evaluations)
+    return Stationary(x, residual, evaluations, steps)

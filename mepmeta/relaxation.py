@@ -63,9 +63,10 @@ def _descend(
     def body(s: tuple) -> tuple:
         x, memory, F, _, k = s
         move, memory = MINIMISER.update(F[None] / scale, memory, x[None], geometry)
-        x = geometry.retract(x, limited(move, geometry, unit)[0])
-        F = force(x)
-        return x, memory, F, jnp.max(geometry.sizes(F)), k + 1
+        after = geometry.retract(x, limited(move, geometry, unit)[0])
+        F = force(after)
+        residual = jnp.max(geometry.sizes(F))
+        return jnp.where(jnp.isfinite(residual), after, x), memory, F, residual, k + 1
 
     def going_on(s: tuple) -> Array:
         return (s[3] > tol) & jnp.isfinite(s[3]) & (s[4] < steps)
@@ -123,28 +124,33 @@ def relax(
     x = geometry.retract(x, jnp.zeros_like(x))  # to unit length, to the last digit
     start, real = x, partial(jnp.asarray, dtype=x.dtype)
     scale = curvature_scale(energy, x, geometry=geometry) or 1.0
-    kicks, evaluations = 0, 24
+    kicks, evaluations, minimum = 0, 24, False
+    modes = Modes(np.zeros(0), jnp.zeros((0, *x.shape), x.dtype), 0.0, 0)
     # Quasi-Newton while it is fast; where it creeps, or close to the minimum, Newton steps.
     x, residual, k = _descend(energy, x, real(scale), real(unit), real(max(tol, 1e-5 * scale)), geometry, max_steps)
-    evaluations += int(k)
+    evaluations, steps = evaluations + int(k), int(k)
     while np.isfinite(residual):
-        x, residual, used = newton(energy, x, climb=False, geometry=geometry, tol=tol, unit=float(unit))
+        left = max_steps - steps
+        x, residual, used, more = newton(
+            energy, x, climb=False, geometry=geometry, tol=tol, unit=float(unit), max_steps=left
+        )
         modes = lowest_modes(energy, x, geometry=geometry)
-        evaluations += used + 2 * modes.products
+        evaluations, steps = evaluations + used + 2 * modes.products, steps + more
         minimum = modes.negative == 0
         if not residual <= tol or minimum or kicks == KICKS:
             break
         mode = kick_sign(modes.vectors[0])
         x = geometry.retract(x, mode * (KICK * unit / jnp.max(geometry.sizes(mode))))
         kicks += 1
-    converged = bool(residual <= tol) and minimum
+    value, moved = float(energy(x)), float(geometry.distance(start, x))
+    finite = bool(np.isfinite(residual) and np.isfinite(value))
+    converged = finite and bool(residual <= tol) and minimum
     if converged:
         message = "a minimum" + (f", reached after {kicks} kicks off a saddle" if kicks else "")
-    elif not np.isfinite(residual):
+    elif not finite:
         message = "the energy or its gradient is not finite along the descent"
     elif residual > tol:
-        message = f"the largest force is {float(residual):.1e} after {max_steps} steps, wanted {tol:.1e}"
+        message = f"the largest force is {float(residual):.1e} after {steps} steps, wanted {tol:.1e}"
     else:
         message = f"a stationary state with {modes.negative} negative eigenvalues that {kicks} kicks did not leave"
-    value, moved = float(energy(x)), float(geometry.distance(start, x))
     return Relaxed(x, value, float(residual), moved, kicks, modes, evaluations, converged, message)

@@ -97,9 +97,13 @@ class MEP:
         Raises:
             ValueError: when the file holds something else.
         """
-        with np.load(file, allow_pickle=False) as stored:
+        stored = np.load(file, allow_pickle=False)
+        if isinstance(stored, np.ndarray):
+            raise ValueError(f"{file} is not a saved MEP: it holds one array")
+        with stored:
             columns = {name: stored[name] for name in stored.files}
-        missing = {field.name for field in fields(cls)} - {"points"} - set(columns)
+        wanted = {field.name for field in fields(cls)} - {"points"} | {f"points.{p}" for p in StationaryPoint._fields}
+        missing = wanted - set(columns)
         if missing:
             raise ValueError(f"{file} is not a saved MEP: it has no {', '.join(sorted(missing))}")
         rows = zip(*(columns.pop(f"points.{name}") for name in StationaryPoint._fields), strict=True)

@@ -164,6 +164,7 @@ class Search:
         sharp = max(SHARPER * tol, 100 * float(jnp.finfo(x.dtype).eps) * float(self.scales.curvature))
         found = newton(self.energy, x, climb=climb, geometry=self.geometry, tol=sharp, unit=self.unit)
         self.evaluations += found.evaluations
+        self.force, self.stationary = found.residual, found.residual <= max(tol, sharp)
         return self.described(found.state, position)
 
     def described(self, x: Array, position: float) -> StationaryPoint:
@@ -175,6 +176,7 @@ class Search:
 def converge(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint | None, str]:
     """Converge the band on a saddle with one negative mode: the saddle, or None and why not."""
     force = float(search.scales.curvature) * search.unit
+    left = 0
     for kicks in range(KICKS + 1):
         # No climbing before the band is near; after a kick its forces are small although it is far.
         ready = search.run(max(tol, (NEAR if kicks == 0 else NEAR_AFTER_KICK) * force) if climb else tol)
@@ -192,7 +194,10 @@ def converge(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint |
             return None, "the highest point of the path is no saddle: the ends are not separated by a barrier"
         if saddle.index > 1:
             search.kick(saddle.state)
+            left += 1
             continue
+        if not search.stationary:
+            return None, f"the highest image was not refined into a saddle: the force on it is still {search.force:.1e}"
         if climb:
             saddle = search.adopt(saddle)
             if saddle is None:
@@ -202,7 +207,7 @@ def converge(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint |
             E = search.band.energies
             if E[search.top] - saddle.energy > PROMINENCE * (saddle.energy - E[0]):
                 continue  # the path has come to lead over a higher one
-        return saddle, f"a saddle of higher index was left {kicks} times" if kicks else ""
+        return saddle, f"a saddle of higher index was left {left} times" if left else ""
     else:
         return None, f"{KICKS} kicks along negative modes of saddles led to no saddle with one"
     return None, f"the residual is {search.residual:.1e} after {search.steps} iterations, wanted {tol:.1e}"
