@@ -29,6 +29,11 @@ __all__ = [
 ]
 
 
+@jax.jit
+def _energies(energy: Callable[[Array], Array], path: Array) -> Array:
+    return jax.vmap(energy)(path)
+
+
 def as_pytree(energy: Callable[[Array], Array]) -> Callable[[Array], Array]:
     """An energy that may cross a ``jit`` boundary: a plain function becomes a pytree without leaves."""
     if not callable(energy):
@@ -87,7 +92,7 @@ def check_energy(energy: Callable[[Array], Array], path: Array, *, distinct: boo
         raise ValueError(f"the energy must map an image of shape {path.shape[1:]} to a float scalar, got {out}")
     if known(path, energy):
         with jax.ensure_compile_time_eval():
-            E = jax.vmap(energy)(path)
+            E = _energies(energy, path)
         if not known(E):  # the energy closes over a value that is being differentiated or mapped
             return
         E = np.asarray(E)

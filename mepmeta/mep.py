@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array
 from tqdm import tqdm
 
+from mepmeta import _compiled
 from mepmeta._checks import as_pytree, check_count, check_energy, check_option, check_params, check_path, check_state
 from mepmeta.energies import Heisenberg
 from mepmeta.geometry import Flat, Geometry, Spheres
@@ -99,7 +100,7 @@ def find_mep(
         energy, geometry = energy.component_first(), Spheres(axis=0)
         start, end = jnp.moveaxis(start, -1, 0), jnp.moveaxis(end, -1, 0)
         path = None if path is None else jnp.moveaxis(path, -1, 1)
-    notes, evaluations, ends = [], 0, [geometry.retract(x, jnp.zeros_like(x)) for x in (start, end)]
+    notes, evaluations, ends = [], 0, [_compiled.moved(x, jnp.zeros_like(x), geometry) for x in (start, end)]
     reached = True
     if relax_endpoints:
         unit = float(geometry.unit(*ends))
@@ -113,10 +114,12 @@ def find_mep(
                 notes.append(
                     f"the {name} moved by {r.moved:.3g} into its minimum" + (", off a saddle" if r.kicks else "")
                 )
-    together = float(geometry.distance(*ends)) <= SAME * float(geometry.unit(*ends) if not relax_endpoints else unit)
+    together = float(_compiled.distance(*ends, geometry)) <= SAME * float(
+        geometry.unit(*ends) if not relax_endpoints else unit
+    )
     if path is None:
         t = jnp.linspace(0, 1, n_images, dtype=ends[0].dtype)
-        path = jax.vmap(lambda t: geometry.interpolate(ends[0], ends[1], t))(t)
+        path = _compiled.line(*ends, t, geometry)
     path = path.at[0].set(ends[0]).at[-1].set(ends[1])
     with tqdm(total=max_steps, disable=not progress, desc="band") as bar:
         search = Search(energy, path, geometry, method, tangent, params, max_steps, bar)

@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array, lax
 from scipy.sparse.linalg import LinearOperator, eigsh
 
+from mepmeta import _compiled
 from mepmeta._checks import as_pytree, check_count, check_state
 from mepmeta.geometry import Flat, Geometry
 
@@ -129,7 +130,7 @@ def lowest_modes(energy: Callable[[Array], Array], x: Array, k: int = 4, *, geom
     geometry.check(np.asarray(x), "the state")
     check_count("k", k)
     energy, x = as_pytree(energy), jnp.asarray(x)
-    n = geometry.coordinates(x, x).size
+    n = jax.eval_shape(geometry.coordinates, x, x).size
     if n <= DENSE:
         H = np.asarray(_dense(energy, x, geometry))
         if not np.all(np.isfinite(H)):
@@ -157,5 +158,5 @@ def lowest_modes(energy: Callable[[Array], Array], x: Array, k: int = 4, *, geom
         order = np.argsort(values)
         values, vectors = values[order] + 1.5 * scale, vectors[:, order]
         products = count + POWER_STEPS
-    modes = jax.vmap(lambda c: geometry.tangent(x, c))(jnp.asarray(vectors.T, x.dtype))
+    modes = _compiled.tangents(x, jnp.asarray(vectors.T, x.dtype), geometry)
     return Modes(np.asarray(values), modes, scale, products)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from mepmeta import _compiled
 from mepmeta.geometry import Geometry
 from mepmeta.modes import hessian_product, lowest_modes
 
@@ -121,7 +122,7 @@ def newton(
     good one to its edge. Work is computed from the forces at both ends of a step: the energy is too large to show it.
     """
     radius, evaluations, stale, steps = 0.5 * unit, 1, np.inf, 0
-    mode, residual = jnp.zeros_like(x), float(jnp.max(geometry.sizes(geometry.project(x, jax.grad(energy)(x)))))
+    mode, residual = jnp.zeros_like(x), float(_compiled.force(energy, x, geometry))
     while steps < min(STEPS, max_steps) and residual > tol and np.isfinite(residual) and radius >= 1e-9 * unit:
         if climb and stale > 0.1 * unit:
             modes = lowest_modes(energy, x, 1, geometry=geometry)
@@ -129,7 +130,7 @@ def newton(
         after, work, size, products = newton_step(energy, x, mode, jnp.asarray(radius, x.dtype), geometry)
         evaluations, steps = evaluations + 2 * int(products) + 2, steps + 1
         if np.isfinite(size) and (work >= 0 or size <= residual):
-            moved = float(geometry.distance(x, after))
+            moved = float(_compiled.distance(x, after, geometry))
             radius = min(2 * radius, 4 * unit) if moved > 0.7 * radius else radius
             x, residual, stale = after, float(size), stale + moved
         else:

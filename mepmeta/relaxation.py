@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from mepmeta import _compiled
 from mepmeta._checks import as_pytree, check_count, check_energy, check_state
 from mepmeta.geometry import Flat, Geometry
 from mepmeta.methods import LBFGS, limited
@@ -121,7 +122,7 @@ def relax(
     check_count("max_steps", max_steps)
     energy, x = as_pytree(energy), jnp.asarray(state)
     check_energy(energy, x[None])
-    x = geometry.retract(x, jnp.zeros_like(x))  # to unit length, to the last digit
+    x = _compiled.moved(x, jnp.zeros_like(x), geometry)  # to unit length, to the last digit
     start, real = x, partial(jnp.asarray, dtype=x.dtype)
     scale = curvature_scale(energy, x, geometry=geometry) or 1.0
     kicks, evaluations, minimum = 0, 24, False
@@ -140,9 +141,9 @@ def relax(
         if not residual <= tol or minimum or kicks == KICKS:
             break
         mode = kick_sign(modes.vectors[0])
-        x = geometry.retract(x, mode * (KICK * unit / jnp.max(geometry.sizes(mode))))
+        x = _compiled.moved(x, mode * (KICK * unit / jnp.max(geometry.sizes(mode))), geometry)
         kicks += 1
-    value, moved = float(energy(x)), float(geometry.distance(start, x))
+    value, moved = float(_compiled.energies(energy, x[None])[0]), float(_compiled.distance(start, x, geometry))
     finite = bool(np.isfinite(residual) and np.isfinite(value))
     converged = finite and bool(residual <= tol) and minimum
     if converged:

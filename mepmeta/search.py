@@ -10,6 +10,7 @@ from jax import Array
 from scipy.interpolate import CubicHermiteSpline
 from tqdm import tqdm
 
+from mepmeta import _compiled
 from mepmeta import band as chain
 from mepmeta.geometry import Geometry
 from mepmeta.methods import FIRE, SteepestDescent
@@ -133,7 +134,7 @@ class Search:
 
     def adopt(self, saddle: StationaryPoint) -> StationaryPoint | None:
         """Let the image nearest to a saddle become the saddle; if none is near, bend the path towards it: None."""
-        distances = jax.vmap(lambda x: self.geometry.distance(x, saddle.state))(self.path[1:-1])
+        distances = jnp.stack([_compiled.distance(x, saddle.state, self.geometry) for x in self.path[1:-1]])
         n = 1 + int(jnp.argmin(distances))
         s = self.profile()[0]
         if distances[n - 1] > 1.5 * s[-1] / s.size:
@@ -152,7 +153,7 @@ class Search:
         """The state at a distance along the path."""
         n = int(np.clip(np.searchsorted(s, position) - 1, 0, s.size - 2))
         t = jnp.asarray((position - s[n]) / (s[n + 1] - s[n]), self.path.dtype)
-        return self.geometry.interpolate(self.path[n], self.path[n + 1], t)
+        return _compiled.line(self.path[n], self.path[n + 1], t[None], self.geometry)[0]
 
     def modes(self, x: Array, k: int = 4) -> Modes:
         modes = lowest_modes(self.energy, x, k, geometry=self.geometry)
@@ -170,7 +171,14 @@ class Search:
     def described(self, x: Array, position: float) -> StationaryPoint:
         """A stationary state with its modes."""
         modes = self.modes(x)
-        return StationaryPoint(x, float(self.energy(x)), float(position), modes.values, modes.negative, modes.zero)
+        return StationaryPoint(
+            x,
+            float(_compiled.energies(self.energy, x[None])[0]),
+            float(position),
+            modes.values,
+            modes.negative,
+            modes.zero,
+        )
 
 
 def converge(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint | None, str]:

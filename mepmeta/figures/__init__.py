@@ -1,5 +1,6 @@
 """Figures: one function each, from plain results to a matplotlib ``Figure``. No physics is computed here."""
 
 from mepmeta.figures.landscape import *
+from mepmeta.figures.mep import *
 from mepmeta.figures.paper import *
 from mepmeta.figures.style import *

@@ -60,7 +60,7 @@ def spin_texture(
 ) -> Figure:
     r"""Textures side by side: colour for :math:`S_z`, arrows for the components in the plane.
 
-    Chains are drawn below one another. Where there are too many spins for as many arrows, every second, third, ... has one.
+    Chains are drawn below one another. Where the spins are too many for arrows, every second, third, ... has one.
 
     Args:
         states: label to state, each of shape ``(*lattice, 3)``.

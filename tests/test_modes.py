@@ -1,0 +1,161 @@
+"""Modes: eigenvalues by hand and of magnons, dense and Lanczos, zero modes, tangent vectors."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mepmeta as mm
+from mepmeta import modes
+
+SHAPE = (6, 6)
+ANGLES = mm.single_spin(K1=1.0, K2=-2.0)
+spheres = mm.Spheres()
+
+
+def spin(S):
+    """The paper's spin as a vector: K1 = 1, K2 = -2."""
+    return -S[..., 0] ** 2 + 2 * S[..., 2] ** 2
+
+
+def ferromagnet(J=1.0, K=0.0, h=0.0):
+    return mm.Heisenberg(SHAPE, mm.nearest_neighbours("square", J), [(K, (0, 0, 1))], (0.0, 0.0, h))
+
+
+def magnons(J=1.0, K=0.0, h=0.0):
+    """All eigenvalues at the ferromagnet along z: 2K + h + J (4 - 2 cos qx - 2 cos qy), each twice."""
+    q = 2 * np.pi * np.arange(6) / 6
+    waves = 2 * K + h + J * (4 - 2 * np.cos(q)[:, None] - 2 * np.cos(q))
+    return np.sort(np.repeat(np.ravel(waves), 2))
+
+
+UP = mm.ferromagnet(SHAPE)
+TILTED = mm.ferromagnet(SHAPE, (1.0, -2.0, 0.5))
+
+
+def random_state(seed=3):
+    S = np.random.default_rng(seed).normal(size=(*SHAPE, 3))
+    return jnp.array(S / np.linalg.norm(S, axis=-1, keepdims=True))
+
+
+@pytest.mark.parametrize("point, expected", [((0.0, 0.0), (2.0, 6.0)), ((0.0, np.pi / 2), (-2.0, 4.0))])
+def test_eigenvalues_of_the_papers_spin_in_angles_and_on_the_sphere(point, expected):
+    x = jnp.array(point)
+    for energy, state, geometry in ((ANGLES, x, mm.Flat()), (spin, mm.angles_to_spin(x), spheres)):
+        found = mm.lowest_modes(energy, state, geometry=geometry)
+        np.testing.assert_allclose(found.values, expected, atol=1e-13)
+        assert found.negative == (expected[0] < 0) and found.zero == 0
+        assert found.scale == pytest.approx(max(map(abs, expected)))
+    # the lowest mode is the turn about z: along y at x, and along x at y
+    assert np.abs(found.vectors[0]) == pytest.approx([0, 1, 0] if expected[0] > 0 else [1, 0, 0], abs=1e-13)
+
+
+def test_eigenvalues_of_the_maximum():
+    x = jnp.array([np.pi / 2 - 1e-9, 0.3])  # the chart is singular at the pole itself, the sphere is not
+    found = mm.lowest_modes(spin, mm.angles_to_spin(x), geometry=spheres)
+    np.testing.assert_allclose(found.values, [-6.0, -4.0], atol=1e-7)
+    assert found.negative == 2
+
+
+@pytest.mark.parametrize("J, K, h", [(1.0, 0.15, 0.0), (0.7, 0.1, 0.25), (1.0, 0.0, 0.3)])
+def test_magnons_of_a_ferromagnet(J, K, h):
+    found = mm.lowest_modes(ferromagnet(J, K, h), UP, k=72, geometry=spheres)
+    np.testing.assert_allclose(found.values, magnons(J, K, h), atol=1e-12)
+    assert found.values[0] == pytest.approx(2 * K + h, abs=1e-13)
+    assert found.negative == 0 and found.zero == 0
+
+
+@pytest.mark.parametrize("k", [1, 4])
+def test_lanczos_agrees_with_the_formula_and_with_the_dense_hessian(monkeypatch, k):
+    H = ferromagnet(K=0.15)
+    monkeypatch.setattr(modes, "DENSE", 10)
+    lanczos = mm.lowest_modes(H, UP, k, geometry=spheres)
+    np.testing.assert_allclose(lanczos.values[:2], magnons(K=0.15)[:k][:2], atol=1e-9)
+    at_random = mm.lowest_modes(H, random_state(), k, geometry=spheres)
+    monkeypatch.undo()
+    dense = mm.lowest_modes(H, random_state(), k, geometry=spheres)
+    np.testing.assert_allclose(at_random.values, dense.values, atol=1e-7)
+    overlap = jnp.abs(jnp.sum(at_random.vectors * dense.vectors, axis=(1, 2, 3)))
+    np.testing.assert_allclose(overlap, 1, atol=1e-6)
+    assert at_random.negative == dense.negative == k
+
+
+@pytest.mark.parametrize("dense", [400, 10])
+def test_an_isotropic_ferromagnet_has_two_zero_modes(monkeypatch, dense):
+    monkeypatch.setattr(modes, "DENSE", dense)
+    found = mm.lowest_modes(ferromagnet(), TILTED, k=4, geometry=spheres)
+    assert (found.zero, found.negative) == (2, 0)
+    np.testing.assert_allclose(found.values, magnons()[:4], atol=1e-6)
+    # both turn all spins alike
+    np.testing.assert_allclose(found.vectors[:2], jnp.broadcast_to(found.vectors[:2, :1, :1], (2, 6, 6, 3)), atol=1e-5)
+
+
+def test_an_easy_plane_has_one_zero_mode_and_a_hard_axis_an_index():
+    # one Goldstone mode, and the other uniform turn costs 2|K|
+    found = mm.lowest_modes(ferromagnet(K=-0.1), mm.ferromagnet(SHAPE, (0.6, 0.8, 0)), geometry=spheres)
+    assert (found.zero, found.negative) == (1, 0) and found.values[1] == pytest.approx(0.2, abs=1e-12)
+    found = mm.lowest_modes(ferromagnet(K=-0.1), UP, geometry=spheres)
+    assert (found.zero, found.negative) == (0, 2)
+
+
+@pytest.mark.parametrize("dense", [400, 10])
+def test_modes_are_orthonormal_and_tangent(monkeypatch, dense):
+    monkeypatch.setattr(modes, "DENSE", dense)
+    S = random_state(4)
+    found = mm.lowest_modes(ferromagnet(K=0.15), S, k=5, geometry=spheres)
+    assert found.vectors.shape == (5, *SHAPE, 3) and found.values.shape == (5,)
+    flat = found.vectors.reshape(5, -1)
+    np.testing.assert_allclose(flat @ flat.T, np.eye(5), atol=1e-12)
+    np.testing.assert_allclose(jnp.sum(found.vectors * S, axis=-1), 0, atol=1e-14)
+    assert np.all(np.diff(found.values) >= 0)
+
+
+def test_modes_solve_the_eigenvalue_problem_of_the_second_difference():
+    """The energy along the geodesic of a mode, differentiated twice by differences."""
+    S = TILTED
+    found = mm.lowest_modes(ferromagnet(K=0.0, J=0.9), S, k=3, geometry=spheres)
+    H, v, h = ferromagnet(J=0.9), found.vectors[2], 1e-3
+
+    def along(t):
+        size = jnp.sqrt(jnp.sum(v * v, axis=-1, keepdims=True))
+        return H(jnp.cos(t * size) * S + jnp.sin(t * size) * v / size)
+
+    second = (along(h) + along(-h) - 2 * along(0.0)) / h**2
+    assert second == pytest.approx(found.values[2], abs=1e-5)
+
+
+def test_no_more_modes_than_degrees_of_freedom_and_the_largest_curvature():
+    assert mm.lowest_modes(ANGLES, jnp.zeros(2), k=9).values.shape == (2,)
+    scale = mm.curvature_scale(ferromagnet(K=0.15), UP, geometry=spheres)
+    assert scale == pytest.approx(magnons(K=0.15)[-1], rel=0.1)
+    assert mm.curvature_scale(lambda x: jnp.sum(x) * 0, jnp.ones(3)) == 0
+
+
+@pytest.mark.parametrize("dense", [400, 0])
+def test_hessians_that_are_not_finite_are_refused(monkeypatch, dense):
+    monkeypatch.setattr(modes, "DENSE", dense)
+    with pytest.raises(ValueError, match="Hessian of the energy is not finite"):
+        mm.lowest_modes(lambda x: jnp.sum(x**1.5), jnp.zeros(3), k=1)
+
+
+MISTAKES = [
+    (lambda: mm.lowest_modes(ANGLES, jnp.zeros(2), 0), "k must be at least 1"),
+    (lambda: mm.lowest_modes(ANGLES, jnp.array([0, 1])), "the state must be a float array"),
+    (lambda: mm.lowest_modes(ANGLES, jnp.array([0, jnp.nan])), "not finite"),
+    (lambda: mm.lowest_modes(spin, jnp.ones(3), geometry=spheres), "unit vectors"),
+    (lambda: mm.lowest_modes("energy", jnp.zeros(2)), "must be callable"),
+]
+
+
+@pytest.mark.parametrize("call, message", MISTAKES, ids=range(len(MISTAKES)))
+def test_mistakes_are_refused_in_words(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_results_are_the_same_inside_a_larger_program():
+    """The energy may be a pytree whose constants vary: one compilation serves them all."""
+    values = [mm.lowest_modes(ferromagnet(K=K), UP, 1, geometry=spheres).values[0] for K in (0.1, 0.2)]
+    np.testing.assert_allclose(values, [0.2, 0.4], atol=1e-12)
+    plain = jax.tree_util.Partial(lambda K, S: -K * S[..., 2] ** 2, jnp.array(0.3))
+    assert mm.lowest_modes(plain, jnp.array([0.0, 0, 1]), geometry=spheres).values == pytest.approx([0.6, 0.6])
