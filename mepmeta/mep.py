@@ -101,9 +101,8 @@ def find_mep(
         start, end = jnp.moveaxis(start, -1, 0), jnp.moveaxis(end, -1, 0)
         path = None if path is None else jnp.moveaxis(path, -1, 1)
     notes, evaluations, ends = [], 0, [_compiled.moved(x, jnp.zeros_like(x), geometry) for x in (start, end)]
-    reached = True
+    reached, unit = True, float(geometry.unit(*ends))
     if relax_endpoints:
-        unit = float(geometry.unit(*ends))
         relaxed = [relax(energy, x, geometry=geometry, tol=endpoint_tol, unit=unit) for x in ends]
         ends, evaluations = [r.state for r in relaxed], sum(r.evaluations for r in relaxed)
         for name, r in zip(("start", "end"), relaxed, strict=True):
@@ -111,12 +110,9 @@ def find_mep(
                 notes.append(f"the {name} is no minimum: {r.message}")
                 reached = False
             elif r.moved > SAME * unit:
-                notes.append(
-                    f"the {name} moved by {r.moved:.3g} into its minimum" + (", off a saddle" if r.kicks else "")
-                )
-    together = float(_compiled.distance(*ends, geometry)) <= SAME * float(
-        geometry.unit(*ends) if not relax_endpoints else unit
-    )
+                off = ", off a saddle" if r.kicks else ""
+                notes.append(f"the {name} moved by {r.moved:.3g} into its minimum{off}")
+    together = float(_compiled.distance(*ends, geometry)) <= SAME * unit
     if path is None:
         t = jnp.linspace(0, 1, n_images, dtype=ends[0].dtype)
         path = _compiled.line(*ends, t, geometry)

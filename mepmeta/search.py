@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -171,14 +170,8 @@ class Search:
     def described(self, x: Array, position: float) -> StationaryPoint:
         """A stationary state with its modes."""
         modes = self.modes(x)
-        return StationaryPoint(
-            x,
-            float(_compiled.energies(self.energy, x[None])[0]),
-            float(position),
-            modes.values,
-            modes.negative,
-            modes.zero,
-        )
+        value = float(_compiled.energies(self.energy, x[None])[0])
+        return StationaryPoint(x, value, float(position), modes.values, modes.negative, modes.zero)
 
 
 def converge(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint | None, str]:
