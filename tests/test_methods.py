@@ -50,7 +50,7 @@ many = jax.jit(run, static_argnums=1)
 
 @every_method
 def test_converges_to_the_minimum_of_a_quadratic(method):
-    np.testing.assert_allclose(many(method, 300)[-1, 0], MINIMUM, atol=1e-9)
+    np.testing.assert_allclose(many(method, 600)[-1, 0], MINIMUM, atol=1e-9)
 
 
 @every_method
@@ -68,7 +68,7 @@ def test_on_spheres_moves_are_tangent_and_lead_to_the_minimum(method):
             move = methods.limited(move, spheres, jnp.array(1.0))
             return (jax.vmap(spheres.retract)(x, move), memory), across
 
-        (x, _), across = jax.lax.scan(body, (start, method.init(start)), length=300)
+        (x, _), across = jax.lax.scan(body, (start, method.init(start)), length=600)
         return x, jnp.max(across)
 
     x, across = spins(method)
@@ -172,19 +172,21 @@ def test_second_step_of_conjugate_gradients_by_hand():
 # Derivatives
 
 
-@pytest.mark.parametrize("steps", [1, 6])
 @every_method
-def test_derivative_by_the_step(method, steps):
-    def last(step):
-        return run(replace(method, step=step), steps)[-1]
+def test_derivative_by_the_step(method):
+    """Of six steps, one after the other, forwards and backwards."""
+
+    def path(step):
+        return run(replace(method, step=step), 6)
 
     h, step = 1e-6, 0.31
-    difference = (last(step + h) - last(step - h)) / (2 * h)
-    forward = jax.jvp(last, (step,), (1.0,))[1]
+    low, here, high = (many(replace(method, step=s), 6) for s in (step - h, step, step + h))
+    difference = (high - low) / (2 * h)
+    forward = jax.jit(lambda step: jax.jvp(path, (step,), (1.0,))[1])(step)
     np.testing.assert_allclose(forward, difference, atol=2e-8)
-    reverse = jax.grad(lambda step: jnp.sum(last(step) ** 2))(step)
-    assert reverse == pytest.approx(float(2 * jnp.sum(last(step) * difference)), abs=2e-7)
-    assert steps > 1 or jnp.abs(forward).max() > 0.1
+    reverse = jax.jit(jax.grad(lambda step: jnp.sum(path(step) ** 2)))(step)
+    assert reverse == pytest.approx(float(2 * jnp.sum(here * difference)), abs=2e-6)
+    assert jnp.abs(forward[0]).max() > 0.01
 
 
 # L-BFGS
@@ -247,7 +249,7 @@ def test_lbfgs_forgets_when_its_step_is_across_the_force():
         _, memory = method.update(F0, method.init(x0), x0, flat)
         move, memory = method.update(F1, memory, x1, flat)
         assert bool(jnp.any(memory.inverse)) == kept
-        np.testing.assert_allclose(move, [[-1.0, 0.02]] if kept else LBFGS.step * F1, atol=1e-14)
+        np.testing.assert_allclose(move, np.array([[-1.0, 0.02]]) / 1.0004 if kept else LBFGS.step * F1, atol=1e-14)
 
 
 def test_lbfgs_halves_its_moves_where_the_force_has_grown_and_recovers():
@@ -263,7 +265,8 @@ def test_lbfgs_halves_its_moves_where_the_force_has_grown_and_recovers():
         limits.append(float(memory.limit))
         moves.append(float(jnp.linalg.norm(move)))
     np.testing.assert_allclose(limits, 0.15 * 1.5 ** np.arange(1, 13))
-    assert np.all(moves <= np.array(limits) * (1 + 1e-14)) and moves[-1] == pytest.approx(LBFGS.step * 1.5)
+    assert np.all(moves <= np.array(limits) * (1 + 1e-14)) and moves[0] == pytest.approx(limits[0])
+    assert moves[-1] == moves[2] > moves[0] and moves[-1] < limits[-1]  # free again
 
 
 @pytest.mark.parametrize("factor, kept", [(1.1, True), (1.5, True), (2.0, True), (2.2, False)])

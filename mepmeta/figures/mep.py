@@ -16,6 +16,8 @@ __all__ = ["convergence_histories", "energy_profile", "spin_texture"]
 
 COLOURS = [BLUE, RED, GREEN, YELLOW, PINK, SKY, BLACK]
 STYLES = ["-", "--", "-.", ":"]
+#: Marks of the points of a path, by their index.
+KINDS = {"minimum": "v", "saddle": "^", "saddle of higher index": "X"}
 #: Number of corners of the cell around a site, and the angle of the first one, degree.
 CELLS = {"chain": (4, 45), "square": (4, 45), "triangular": (6, 30)}
 #: Arrows along a side of a panel, at most.
@@ -24,7 +26,7 @@ ARROWS = 22
 VISIBLE = 0.1
 
 
-def energy_profile(results: MEP | Mapping[str, MEP], *, unit: str = "J") -> Figure:
+def energy_profile(results: MEP | Mapping[str, MEP], *, unit: str = "$J$") -> Figure:
     """Energy above the start against distance along the path: images, the cubics between them, minima and saddles.
 
     Args:
@@ -33,22 +35,22 @@ def energy_profile(results: MEP | Mapping[str, MEP], *, unit: str = "J") -> Figu
     """
     runs = results if isinstance(results, Mapping) else {"": results}
     figure, ax = plt.subplots()
-    kinds = {0: ("v", "minimum"), 1: ("^", "saddle")}
     for (label, r), colour in zip(runs.items(), COLOURS, strict=False):
         s, start = np.linspace(r.position[0], r.position[-1], 400), r.energies[0]
         ax.plot(s, r.profile(s) - start, color=colour, label=label or "profile", zorder=2)
         ax.plot(r.position, r.energies - start, "o", color=colour, markersize=3.5, label="_images", zorder=3)
         for point in r.points:
-            marker, kind = kinds.get(point.index, ("X", "saddle of higher index"))
+            kind = list(KINDS)[min(point.index, 2)]
             ax.plot(
-                point.position, point.energy - start, marker, color="white", markeredgecolor=BLACK, markersize=8,
+                point.position, point.energy - start, KINDS[kind], color="white", markeredgecolor=BLACK, markersize=8,
                 label=kind, zorder=4,
             )  # fmt: skip
     ax.plot([], [], "o", color=BLACK if len(runs) > 1 else BLUE, markersize=3.5, label="images")
     ax.margins(y=0.1)
     ax.set(xlabel="distance along the path (rad)", ylabel=f"energy above the start ({unit})")
     entries = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))  # every label once
-    figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=max(4, len(runs)))
+    entries = {label: entries[label] for label in sorted(entries, key=lambda label: label in KINDS)}
+    figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=5, columnspacing=1.2)
     return figure
 
 
@@ -79,23 +81,23 @@ def spin_texture(
     sites = (flat[:, 0] > x0 - 1) & (flat[:, 0] < x1 + 1) & (flat[:, 1] > y0 - 1) & (flat[:, 1] < y1 + 1)
     every = 1 if chain else int(np.ceil(max(x1 - x0, y1 - y0) / ARROWS))
     armed = sites & np.all(np.indices(shape).reshape(len(shape), -1) % every == 0, axis=0)
-    size = (5.6, 0.4 + 0.75 * n) if chain else (6.2, 6.2 / n * (y1 - y0) / (x1 - x0) + 0.7)
+    size = (5.6, 0.1 + 0.55 * n) if chain else (6.2, 5.4 / n * (y1 - y0) / (x1 - x0) + 0.35)
     grid = (n, 1) if chain else (1, n)
     figure, axes = plt.subplots(*grid, figsize=size, squeeze=False, sharex=True, sharey=True)
     for (label, state), ax in zip(states.items(), axes.ravel(), strict=True):
         S = np.asarray(state).reshape(-1, 3)
-        shown = PolyCollection(flat[sites, None] + cell, cmap="RdBu_r", clim=(-1, 1), edgecolor="face", linewidth=0.2)
+        shown = PolyCollection(flat[sites, None] + cell, cmap="coolwarm", clim=(-1, 1), edgecolor="face", linewidth=0.4)
         shown.set_array(S[sites, 2])
         ax.add_collection(shown)
         arrows = armed & (np.hypot(S[:, 0], S[:, 1]) > VISIBLE)
         ax.quiver(
             *flat[arrows].T, *(0.9 * every * S[arrows, :2]).T, pivot="mid", angles="xy", scale_units="xy", scale=1,
-            color=BLACK, width=0.05 * every, units="xy", headwidth=4, headlength=4, headaxislength=3.5,
+            color=BLACK, width=0.07 * every, units="xy", headwidth=4, headlength=4, headaxislength=3.5,
         )  # fmt: skip
         ax.set(title=label, aspect="equal", xlim=(x0, x1), ylim=(y0, y1), xticks=[], yticks=[])
         ax.grid(False)
         ax.spines[:].set_visible(False)
-    figure.colorbar(shown, ax=axes, label="$S_z$", ticks=[-1, 0, 1], shrink=0.8, aspect=15 if n > 1 or not chain else 5)
+    figure.colorbar(shown, ax=axes, label="$S_z$", ticks=[-1, 0, 1], shrink=0.8, aspect=15)
     return figure
 
 
@@ -104,7 +106,7 @@ def convergence_histories(
     *,
     cost: int = 1,
     tol: float | None = None,
-    unit: str = "J",
+    unit: str = "$J$",
 ) -> Figure:
     """Residual of the band against iterations or against gradients, one curve a run.
 
@@ -118,7 +120,7 @@ def convergence_histories(
     for n, (label, residuals) in enumerate(runs.items()):
         k = cost * (1 + np.arange(len(residuals)))
         style = STYLES[n % len(STYLES)]
-        ax.loglog(k, residuals, style, color=COLOURS[n % len(COLOURS)], linewidth=1, label=label)
+        ax.loglog(k, residuals, style, color=COLOURS[n % len(COLOURS)], linewidth=0.9, label=label)
     if tol is not None:
         ax.axhline(tol, color=BLACK, linewidth=0.8, linestyle=":")
         ax.annotate("wanted", (0.01, tol), xycoords=("axes fraction", "data"), va="bottom", fontsize=8)
