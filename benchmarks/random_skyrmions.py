@@ -1,8 +1,8 @@
 """Forty random skyrmions with one default setting: does ``find_mep`` converge on a checked saddle every time?
 
-Square lattice, 30 x 30 cells, periodic, J = 1. Half with anisotropy, K in [0.1, 0.2] and D = kappa (4/pi) sqrt(J K / 2) with
-kappa in [0.85, 0.97]; half with a field instead, D in [0.3, 0.45] and h in [0.9, 1.2] D^2/J. Outside these ranges isolated
-skyrmions are rare. Each starts from the same analytic texture.
+Square lattice, 30 x 30 cells, periodic, J = 1. Half with anisotropy, K in [0.1, 0.2] and D = kappa (4/pi) sqrt(J K / 2)
+with kappa in [0.85, 0.97]; half with a field instead, D in [0.3, 0.45] and h in [0.9, 1.2] D^2/J. Outside these ranges
+isolated skyrmions are rare. Each starts from the same analytic texture.
 """
 
 import sys
