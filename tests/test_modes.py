@@ -15,7 +15,7 @@ spheres = mm.Spheres()
 
 def spin(S):
     """The paper's spin as a vector: K1 = 1, K2 = -2."""
-    return -S[..., 0] ** 2 + 2 * S[..., 2] ** 2
+    return -(S[..., 0] ** 2) + 2 * S[..., 2] ** 2
 
 
 def ferromagnet(J=1.0, K=0.0, h=0.0):
