@@ -146,7 +146,9 @@ def _result(search: Search, saddle: StationaryPoint | None, notes: list[str], to
         profile = profile_of(position, energies, slopes)
         interpolated, top = float(profile(highest(profile)) - energies[0]), search.top
     if saddle is not None:
-        path = path.at[top].set(saddle.state) if search.remove[top - 1] == 2 else path
+        pinned = 1 + np.flatnonzero(np.asarray(search.remove) == 2)
+        if pinned.size:  # the image that became the saddle
+            saddle = saddle._replace(position=float(position[pinned[0]]))
         points = [search.described(path[0], 0.0), search.described(path[-1], position[-1])]
         before = energies[0]
         for turn in extrema(profile, PROMINENCE * np.ptp(energies)):

@@ -149,14 +149,30 @@ def lowest_modes(energy: Callable[[Array], Array], x: Array, k: int = 4, *, geom
         scale = curvature_scale(energy, x, geometry=geometry)
         if not np.isfinite(scale):
             raise ValueError("the Hessian of the energy is not finite at this state")
-        # Shifted so that the wanted end of the spectrum is the one of largest magnitude: the tolerance of ARPACK is
-        # relative, and would never be met for an eigenvalue of zero.
-        shifted = LinearOperator((n, n), matvec=lambda c: product(c) - 1.5 * scale * c.reshape(-1), dtype=x.dtype)
         tolerance = max(1e-8, 10 * float(jnp.finfo(x.dtype).eps))
+
+        def lanczos(k: int, found: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            """The k lowest modes across those found. Shifted so that the wanted end of the spectrum is the one of
+            largest magnitude: the tolerance of ARPACK is relative, and would never be met for an eigenvalue of zero."""
+
+            def shifted(c: np.ndarray) -> np.ndarray:
+                c = c.reshape(-1)
+                return product(c) - 1.5 * scale * c + 3 * scale * (found @ (found.T @ c))
+
+            operator = LinearOperator((n, n), matvec=shifted, dtype=x.dtype)
+            values, vectors = eigsh(operator, k, which="SA", tol=tolerance, v0=start, ncv=min(n, max(4 * k, 24)))
+            return values + 1.5 * scale, vectors
+
         start = np.asarray(_rough(n, x.dtype))
-        values, vectors = eigsh(shifted, min(k, n - 1), which="SA", tol=tolerance, v0=start, ncv=min(n, max(4 * k, 24)))
-        order = np.argsort(values)
-        values, vectors = values[order] + 1.5 * scale, vectors[:, order]
-        products = count + POWER_STEPS
+        values, vectors = lanczos(min(k, n - 1), np.zeros((n, 0), x.dtype), start)
+        # From one start Lanczos sees one direction of every degenerate eigenspace. So it looks again, across what it
+        # has found, until nothing new is lower than the highest of that.
+        for _ in range(k):
+            value, vector = lanczos(1, vectors, np.roll(start, 1)[::-1].copy())
+            if value[0] > values.max() - 1e-9 * scale:
+                break
+            values, vectors = np.append(values, value), np.append(vectors, vector, axis=1)
+        order = np.argsort(values)[:k]
+        values, vectors, products = values[order], vectors[:, order], count + POWER_STEPS
     modes = _compiled.tangents(x, jnp.asarray(vectors.T, x.dtype), geometry)
     return Modes(np.asarray(values), modes, scale, products)
