@@ -196,6 +196,8 @@ def _checked(
     tols: tuple[float, float],
     max_steps: int,
 ) -> tuple[Callable, Array, Array, Array | None, Tangent]:
+    if isinstance(energy, Heisenberg) and isinstance(geometry, Flat):
+        raise ValueError("the spins of a Heisenberg energy live on spheres: pass geometry=Spheres()")
     for name, x in {"start": start, "end": end}.items():
         check_state(x, name)
         if x.ndim == 0:

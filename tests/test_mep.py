@@ -513,3 +513,9 @@ def test_results_are_values(runs):
     assert replace(r, message="other").barrier == r.barrier
     with pytest.raises(AttributeError):
         r.barrier = 0.0
+
+
+def test_spins_on_a_lattice_in_flat_coordinates_are_refused():
+    chain = mm.Heisenberg((3,), [mm.Bond((1,), 1.0)])
+    with pytest.raises(ValueError, match="pass geometry=Spheres"):
+        mm.find_mep(chain, mm.ferromagnet((3,)), mm.ferromagnet((3,), (1, 0, 0)))
