@@ -159,3 +159,12 @@ def test_results_are_the_same_inside_a_larger_program():
     np.testing.assert_allclose(values, [0.2, 0.4], atol=1e-12)
     plain = jax.tree_util.Partial(lambda K, S: -K * S[..., 2] ** 2, jnp.array(0.3))
     assert mm.lowest_modes(plain, jnp.array([0.0, 0, 1]), geometry=spheres).values == pytest.approx([0.6, 0.6])
+
+
+def test_every_direction_of_a_degenerate_eigenvalue_is_found():
+    """From one start vector Lanczos sees one of them, and a saddle of index three would pass as one of index one."""
+    curvatures = jnp.concatenate([-jnp.ones(3), jnp.linspace(1, 5, 500)])
+    modes = mm.lowest_modes(lambda x: jnp.sum(curvatures * x**2) / 2, jnp.zeros(503), 4)
+    np.testing.assert_allclose(modes.values, [-1, -1, -1, 1], atol=1e-9)
+    assert modes.negative == 3
+    np.testing.assert_allclose(modes.vectors @ modes.vectors.T, np.eye(4), atol=1e-9)
