@@ -167,8 +167,8 @@ def lowest_modes(energy: Callable[[Array], Array], x: Array, k: int = 4, *, geom
         values, vectors = lanczos(min(k, n - 1), np.zeros((n, 0), x.dtype), start)
         # From one start Lanczos sees one direction of every degenerate eigenspace. So it looks again, across what it
         # has found, until nothing new is lower than the highest of that.
-        for _ in range(k):
-            value, vector = lanczos(1, vectors, np.roll(start, 1)[::-1].copy())
+        for turn in range(k):  # each from another start: the last one has no part left along what is missing
+            value, vector = lanczos(1, vectors, np.random.default_rng(turn).standard_normal(n).astype(x.dtype))
             if value[0] > values.max() - 1e-9 * scale:
                 break
             values, vectors = np.append(values, value), np.append(vectors, vector, axis=1)
