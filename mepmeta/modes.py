@@ -40,12 +40,12 @@ class Modes(NamedTuple):
 
     @property
     def negative(self) -> int:
-        """Number of eigenvalues below -1e-7 of the largest curvature: the index of the state, as far as k reaches."""
+        """How many eigenvalues are below -1e-7 of the largest curvature, the index of the state as far as k reaches."""
         return int(np.sum(self.values < -ZERO * self.scale))
 
     @property
     def zero(self) -> int:
-        """Number of eigenvalues within 1e-7 of the largest curvature: directions of a continuous symmetry."""
+        """How many eigenvalues are within 1e-7 of the largest curvature, directions of a continuous symmetry."""
         return int(np.sum(np.abs(self.values) <= ZERO * self.scale))
 
 

@@ -13,7 +13,7 @@ from mepmeta import _compiled
 from mepmeta.geometry import Geometry
 from mepmeta.modes import hessian_product, lowest_modes
 
-__all__ = ["newton", "newton_step"]
+__all__ = ["Stationary", "newton", "newton_step"]
 
 #: Products with the Hessian that one step may take.
 PRODUCTS = 400
