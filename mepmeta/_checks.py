@@ -14,6 +14,8 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial, all_leaves
 
+from mepmeta import _compiled
+
 __all__ = [
     "as_pytree",
     "check_batch",
@@ -27,11 +29,6 @@ __all__ = [
     "check_state",
     "known",
 ]
-
-
-@jax.jit
-def _energies(energy: Callable[[Array], Array], path: Array) -> Array:
-    return jax.vmap(energy)(path)
 
 
 def as_pytree(energy: Callable[[Array], Array]) -> Callable[[Array], Array]:
@@ -92,7 +89,7 @@ def check_energy(energy: Callable[[Array], Array], path: Array, *, distinct: boo
         raise ValueError(f"the energy must map an image of shape {path.shape[1:]} to a float scalar, got {out}")
     if known(path, energy):
         with jax.ensure_compile_time_eval():
-            E = _energies(energy, path)
+            E = _compiled.energies(energy, path)
         if not known(E):  # the energy closes over a value that is being differentiated or mapped
             return
         E = np.asarray(E)

@@ -13,7 +13,7 @@ from mepmeta.methods import limited
 from mepmeta.neb import Tangent, _band, _dot
 from mepmeta.paths import arc_length
 
-__all__ = ["Scales", "bent", "run", "slopes"]
+__all__ = ["CHUNK", "Scales", "bent", "run", "slopes"]
 
 
 class Scales(NamedTuple):
@@ -42,8 +42,8 @@ def _redistributed(path: Array, pinned: Array, geometry: Geometry) -> Array:
     return path.at[1:-1].set(jax.vmap(geometry.interpolate)(path[k], path[k + 1], t)[1:-1])
 
 
-#: Room for the history of one call.
-LONGEST = 100
+#: Iterations in one call, at most.
+CHUNK = 50
 
 
 @partial(jax.jit, static_argnums=(8, 9))
@@ -101,7 +101,7 @@ def run(
         return (s[3] > tol) & jnp.isfinite(s[3]) & (s[4] < steps)
 
     band, residual = look(path)
-    empty = jnp.zeros((LONGEST,), path.dtype)
+    empty = jnp.zeros((CHUNK,), path.dtype)
     path, memory, band, residual, k, residuals, tops = lax.while_loop(
         going_on, body, (path, memory, band, residual, jnp.zeros((), jnp.int32), empty, empty)
     )

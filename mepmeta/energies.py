@@ -11,7 +11,7 @@ from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
 from jax.tree_util import Partial, register_pytree_node_class
 
-from mepmeta._checks import known
+from mepmeta._checks import check_shape, known
 
 __all__ = ["Bond", "Heisenberg", "single_spin"]
 
@@ -171,8 +171,7 @@ class Heisenberg:
         periodic: bool | Sequence[bool] = True,
     ):
         self.shape = tuple(shape)
-        if not self.shape or not all(isinstance(n, (int, np.integer)) and n > 0 for n in self.shape):
-            raise ValueError(f"shape must be numbers of cells, one or more positive integers, got {shape}")
+        check_shape(self.shape)
         wrap = [periodic] * len(self.shape) if isinstance(periodic, (bool, np.bool_)) else list(periodic)
         if len(wrap) != len(self.shape):
             raise ValueError(f"periodic must be True, False or {len(self.shape)} of them, got {periodic}")

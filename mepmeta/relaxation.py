@@ -13,7 +13,7 @@ from mepmeta import _compiled
 from mepmeta._checks import as_pytree, check_count, check_energy, check_state
 from mepmeta.geometry import Flat, Geometry
 from mepmeta.methods import LBFGS, limited
-from mepmeta.modes import Modes, curvature_scale, lowest_modes
+from mepmeta.modes import POWER_STEPS, Modes, curvature_scale, lowest_modes
 from mepmeta.newton import newton
 
 __all__ = ["Relaxed", "relax"]
@@ -125,7 +125,7 @@ def relax(
     x = _compiled.moved(x, jnp.zeros_like(x), geometry)  # to unit length, to the last digit
     start, real = x, partial(jnp.asarray, dtype=x.dtype)
     scale = curvature_scale(energy, x, geometry=geometry) or 1.0
-    kicks, evaluations, minimum = 0, 24, False
+    kicks, evaluations, minimum = 0, 2 * POWER_STEPS, False
     modes = Modes(np.zeros(0), jnp.zeros((0, *x.shape), x.dtype), 0.0, 0)
     # Quasi-Newton while it is fast; where it creeps, or close to the minimum, Newton steps.
     x, residual, k = _descend(energy, x, real(scale), real(unit), real(max(tol, 1e-5 * scale)), geometry, max_steps)

@@ -13,7 +13,7 @@ from mepmeta import _compiled
 from mepmeta import band as chain
 from mepmeta.geometry import Geometry
 from mepmeta.methods import FIRE, SteepestDescent
-from mepmeta.modes import Modes, curvature_scale, lowest_modes
+from mepmeta.modes import POWER_STEPS, Modes, curvature_scale, lowest_modes
 from mepmeta.neb import NEBParams, Tangent
 from mepmeta.newton import newton
 from mepmeta.relaxation import kick_sign
@@ -27,8 +27,6 @@ SPRING = 0.1
 NEAR, NEAR_AFTER_KICK = 0.1, 1e-4
 #: A saddle with several negative modes is left along one of them this often, by so much of the unit.
 KICKS, KICK = 6, 0.3
-#: Iterations between two looks from Python: progress, interruption, choice of the climbing image.
-CHUNK = 50
 #: The saddle is refined to this part of the tolerance of the path.
 SHARPER = 1e-3
 #: A maximum or minimum of the profile counts when it stands out by this part of the range of energies.
@@ -60,7 +58,7 @@ class Search:
         self.scales = chain.Scales(*(jnp.asarray(x, path.dtype) for x in (curvature, spring, beta, self.unit)))
         self.remove = jnp.ones(path.shape[0] - 2, path.dtype)
         self.residual, self.band, self.history, self.steps, self.max_steps = np.inf, None, [], 0, max_steps
-        self.evaluations = 72
+        self.evaluations = len(ends_and_middle) * 2 * POWER_STEPS
         self.restart()
 
     def restart(self) -> None:
@@ -81,13 +79,13 @@ class Search:
         last = min(self.max_steps, self.steps + at_most)
         while True:
             now = jnp.asarray(self.steps, jnp.int32)
-            steps = jnp.asarray(min(CHUNK, max(last - self.steps, 0)), jnp.int32)
+            steps = jnp.asarray(min(chain.CHUNK, max(last - self.steps, 0)), jnp.int32)
             path, memory, k, residuals, tops, residual, band = chain.run(
                 self.energy, self.path, self.method, self.memory, self.remove, self.scales, self._real(tol), now,
                 self.geometry, self.tangent, steps,
             )  # fmt: skip
             rows = np.stack([residuals, tops], axis=-1)[: int(k)]
-            if not self._take(path, residual, band, rows, int(k), 1):
+            if not self._take(path, residual, band, rows):
                 return False
             self.memory = memory
             if self.residual <= tol or self.steps >= last:
@@ -104,9 +102,10 @@ class Search:
     def _real(self, x: float) -> Array:
         return jnp.asarray(x, self.path.dtype)
 
-    def _take(self, path: Array, residual: Array, band: Any, rows: np.ndarray, steps: int, gradients: int) -> bool:
+    def _take(self, path: Array, residual: Array, band: Any, rows: np.ndarray) -> bool:
         """Accept a new path and show it, unless the band was lost."""
-        self.evaluations += (steps * gradients + 1) * (path.shape[0] - 2)
+        steps = len(rows)
+        self.evaluations += (steps + 1) * (path.shape[0] - 2)
         if not (np.isfinite(residual) and np.all(np.isfinite(band.energies))):
             self.residual = np.inf
             return False
