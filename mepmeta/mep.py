@@ -156,7 +156,14 @@ def _result(search: Search, saddle: StationaryPoint | None, notes: list[str], to
             if abs(turn - saddle.position) < NEARBY * position[-1] / position.size:
                 points.append(saddle)
             else:
-                points.append(search.refined(search.at(turn, position), turn, climb=bool(higher), tol=tol))
+                point = search.refined(search.at(turn, position), turn, climb=bool(higher), tol=tol)
+                if search.stationary:
+                    points.append(point)
+                else:
+                    notes = [
+                        *notes,
+                        f"an extremum at {turn:.3g} along the path was not refined into a stationary point",
+                    ]
         points = [p._replace(state=public(p.state)) for p in sorted(points, key=lambda p: p.position)]
     found = saddle or StationaryPoint(path[top], float(energies[top]), float(position[top]), np.zeros(0), 0, 0)
     message = "; ".join(note for note in notes if note) or "converged on a saddle with one negative mode"
