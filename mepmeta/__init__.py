@@ -12,13 +12,16 @@ from mepmeta import methods, tangents
 from mepmeta.barrier import *
 from mepmeta.energies import *
 from mepmeta.examples import *
+from mepmeta.fokker_planck import *
 from mepmeta.geometry import *
+from mepmeta.hessian import *
 from mepmeta.lattices import *
 from mepmeta.loss import *
 from mepmeta.mep import *
 from mepmeta.modes import *
 from mepmeta.neb import *
 from mepmeta.paths import *
+from mepmeta.rates import *
 from mepmeta.relaxation import *
 from mepmeta.result import *
 from mepmeta.training import *

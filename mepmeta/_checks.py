@@ -20,6 +20,7 @@ __all__ = [
     "as_pytree",
     "check_batch",
     "check_count",
+    "check_damping",
     "check_energy",
     "check_option",
     "check_params",
@@ -27,6 +28,7 @@ __all__ = [
     "check_positive",
     "check_shape",
     "check_state",
+    "check_temperature",
     "known",
 ]
 
@@ -134,3 +136,15 @@ def check_shape(shape: Any, axes: int | None = None) -> None:
         raise ValueError(f"shape must be numbers of cells, one or more positive integers, got {shape}")
     if axes not in (None, len(shape)):
         raise ValueError(f"this lattice has {axes} axes: its shape must be {axes} numbers of cells, got {shape}")
+
+
+def check_temperature(temperature: Any) -> None:
+    """A temperature is k_BT, an energy above zero; an array of them is good, too."""
+    if not np.all((np.asarray(temperature) > 0) & (np.asarray(temperature) < np.inf)):
+        raise ValueError(f"the temperature k_BT must be a positive energy, got {temperature}")
+
+
+def check_damping(damping: float, *, positive: bool = False) -> None:
+    """The damping is a finite number, not negative; with ``positive``, above zero."""
+    if not (0 < damping < np.inf or (damping == 0 and not positive)):
+        raise ValueError(f"the damping must be a finite number {'> 0' if positive else '>= 0'}, got {damping}")

@@ -149,18 +149,18 @@ class Spheres:
         angle = jnp.sqrt(jnp.where(near, 1, angle2))
         return jnp.cos(t * jnp.where(near, 0, angle)) * x + jnp.where(near, t, jnp.sin(t * angle) / angle) * way
 
-    def _frame(self, x: Array) -> tuple[Array, Array]:
+    def frame(self, x: Array) -> tuple[Array, Array]:
         """Two fields of unit vectors that span the tangent planes."""
         first = self._detour(x)
         return first, jnp.cross(x, first, axis=self.axis)
 
     def coordinates(self, x: Array, v: Array) -> Array:
         """Coordinates of a tangent vector in an orthonormal basis at ``x``, two for each spin, as a flat array."""
-        return jnp.concatenate([jnp.ravel(self._dot(e, v)) for e in self._frame(x)])
+        return jnp.concatenate([jnp.ravel(self._dot(e, v)) for e in self.frame(x)])
 
     def tangent(self, x: Array, c: Array) -> Array:
         """The tangent vector at ``x`` with coordinates ``c``."""
-        first, second = self._frame(x)
+        first, second = self.frame(x)
         a, b = (part.reshape(self._dot(x, x).shape) for part in jnp.split(c, 2))
         return a * first + b * second
 

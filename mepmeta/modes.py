@@ -81,7 +81,7 @@ _product = partial(jax.jit, static_argnums=3)(_in_coordinates)
 
 
 @partial(jax.jit, static_argnums=2)
-def _dense(energy: Callable, x: Array, geometry: Geometry) -> Array:
+def dense_hessian(energy: Callable, x: Array, geometry: Geometry) -> Array:
     identity = jnp.eye(geometry.coordinates(x, x).size, dtype=x.dtype)
     return jax.vmap(lambda c: _in_coordinates(energy, x, c, geometry))(identity)
 
@@ -132,7 +132,7 @@ def lowest_modes(energy: Callable[[Array], Array], x: Array, k: int = 4, *, geom
     energy, x = as_pytree(energy), jnp.asarray(x)
     n = jax.eval_shape(geometry.coordinates, x, x).size
     if n <= DENSE:
-        H = np.asarray(_dense(energy, x, geometry))
+        H = np.asarray(dense_hessian(energy, x, geometry))
         if not np.all(np.isfinite(H)):
             raise ValueError("the Hessian of the energy is not finite at this state")
         values, vectors = np.linalg.eigh((H + H.T) / 2)

@@ -1,0 +1,99 @@
+"""The exact rates of one spin: eigenvalues of its Fokker-Planck operator in spherical harmonics."""
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.linalg import ArpackNoConvergence, eigs
+
+from mepmeta._checks import check_count, check_damping, check_temperature
+from mepmeta.energies import Heisenberg
+
+__all__ = ["relaxation_rates"]
+
+
+def _spherical_operators(degree: int) -> tuple[list[sp.csr_array], list[sp.csr_array]]:
+    r"""Multiplication by S_x, S_y, S_z, and the rotations S x grad, on spherical harmonics up to a degree.
+
+    S_z Y_lm and (S_x ± i S_y) Y_lm are sums of two harmonics of degrees l ± 1, the rotations stay at l.
+    """
+    l = np.repeat(np.arange(degree + 1), 2 * np.arange(degree + 1) + 1)  # noqa: E741
+    m = np.concatenate([np.arange(-k, k + 1) for k in range(degree + 1)])
+    place, n = {pair: i for i, pair in enumerate(zip(l.tolist(), m.tolist(), strict=True))}, l.size
+
+    def operator(dl: int, dm: int, values: np.ndarray) -> sp.csr_array:
+        to = [place.get(pair, -1) for pair in zip((l + dl).tolist(), (m + dm).tolist(), strict=True)]
+        keep = np.array(to) >= 0
+        return sp.csr_array((values[keep], (np.array(to)[keep], np.flatnonzero(keep))), shape=(n, n))
+
+    def root(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndarray:
+        return np.sqrt(np.maximum(a * b, 0) / np.maximum(c * d, 1))
+
+    up, down = (2 * l + 1, 2 * l + 3), (2 * l - 1, 2 * l + 1)
+    z = operator(1, 0, root(l - m + 1, l + m + 1, *up)) + operator(-1, 0, root(l - m, l + m, *down))
+    plus = operator(-1, 1, root(l - m, l - m - 1, *down)) - operator(1, 1, root(l + m + 1, l + m + 2, *up))
+    x, y = (plus + plus.T) / 2, (plus - plus.T) / 2j
+    ladder = operator(0, 1, np.sqrt(np.maximum(l * (l + 1) - m * (m + 1), 0.0)))
+    momenta = (ladder + ladder.T) / 2, (ladder - ladder.T) / 2j, operator(0, 0, m.astype(float))
+    return [x, y, z], [1j * L for L in momenta]
+
+
+def relaxation_rates(
+    energy: Heisenberg, temperature: float, damping: float, *, degree: int = 71, k: int = 2
+) -> np.ndarray:
+    r"""How fast the distribution of one spin forgets: the slowest decay rates of the Fokker-Planck equation.
+
+    .. math:: \mathcal G f = \frac{1}{1+\alpha^2}\Big[b\cdot R f - \alpha\,b\cdot(S\times R f)
+        + \alpha k_BT\,R^2 f\Big],\qquad R = S\times\nabla,\quad b = -\partial E
+
+    is the generator of the stochastic Landau-Lifshitz-Gilbert equation, with time in units of :math:`\mu/\gamma` over
+    the unit of energy. In spherical harmonics up to a degree it is a sparse matrix without any other approximation.
+    Its eigenvalues are 0, the equilibrium, and :math:`-\lambda`. For two equal wells the slowest is
+    :math:`\lambda_1 = 2\kappa`, with the rate :math:`\kappa` of leaving one of them.
+
+    Args:
+        energy: a :class:`~mepmeta.energies.Heisenberg` of one cell without bonds: anisotropy and field.
+        temperature: :math:`k_BT`, energy.
+        damping: :math:`\alpha`.
+        degree: highest degree of the spherical harmonics. The width of a well, :math:`\sqrt{k_BT/\partial^2E}`, needs
+            a degree of a few times its inverse: 71 is enough for barriers up to about 15 :math:`k_BT`.
+        k: how many rates.
+
+    Returns:
+        The k smallest decay rates :math:`\lambda` above zero, real parts in ascending order, shape ``(k,)``.
+
+    Raises:
+        ValueError: for an energy of more than one spin, a temperature or damping that is not positive, or a spectrum
+            that the degree does not resolve.
+
+    Source: :cite:t:`brown1963`.
+
+    >>> import mepmeta as mm
+    >>> free = mm.Heisenberg((1,))  # no energy: diffusion on the sphere, rates D l (l + 1) with D = αkT/(1 + α²)
+    >>> mm.relaxation_rates(free, temperature=0.5, damping=1.0, degree=8, k=4).round(9).tolist()
+    [0.5, 0.5, 0.5, 1.5]
+    """
+    if not isinstance(energy, Heisenberg) or np.prod(energy.shape) != 1 or energy.bonds:
+        raise ValueError("relaxation_rates takes the Heisenberg energy of one cell without bonds")
+    check_temperature(temperature)
+    check_damping(damping, positive=True)
+    check_count("degree", degree)
+    check_count("k", k)
+    S, R = _spherical_operators(degree)
+    identity = sp.eye_array(S[0].shape[0], format="csr")
+    b = [float(component) * identity for component in np.asarray(energy.field).reshape(3)]
+    for K, axis in energy.anisotropy:
+        a = np.asarray(axis).reshape(3)
+        along = sum(a[i] * S[i] for i in range(3))
+        b = [b[i] + 2 * float(np.ravel(K)[0]) * a[i] * along for i in range(3)]
+    turned = [S[i - 2] @ R[i - 1] - S[i - 1] @ R[i - 2] for i in range(3)]
+    drift = sum(b[i] @ (R[i] - damping * turned[i]) for i in range(3))
+    generator = (drift + damping * temperature * sum(r @ r for r in R)) / (1 + damping**2)
+    # Next to zero, but not on it: zero is an eigenvalue.
+    near = 1e-9 * damping * temperature / (1 + damping**2)
+    try:
+        values = eigs(sp.csc_array(generator), k=k + 1, sigma=near, which="LM", return_eigenvectors=False)
+    except ArpackNoConvergence as error:
+        raise ValueError(f"degree={degree} does not resolve the spectrum at this temperature") from error
+    values = np.sort(-values.real)
+    if abs(values[0]) > 1e-6 * values[1]:
+        raise ValueError(f"degree={degree} does not resolve the equilibrium at this temperature: take a higher one")
+    return values[1:]

@@ -1,0 +1,244 @@
+"""Rates of transitions between magnetic states: harmonic transition state theory and Langer's theory."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse as sp
+from jax import Array
+from scipy import constants
+from scipy.optimize import brentq
+from scipy.sparse.linalg import splu
+
+from mepmeta import _compiled
+from mepmeta._checks import as_pytree, check_count, check_damping, check_state, check_temperature
+from mepmeta.geometry import Spheres
+from mepmeta.hessian import hessian, log_determinant, lowest_eigenpairs
+from mepmeta.modes import ZERO
+from mepmeta.zero_modes import ZeroModes, zero_modes
+
+__all__ = ["TransitionRate", "time_unit", "transition_rate"]
+
+#: The largest force at a stationary state, as a part of the largest curvature.
+STATIONARY = 1e-5
+#: Lowest eigenvalues that are looked at: more than the six continuous symmetries of a crystal of spins.
+LOWEST = 8
+
+
+@dataclass(frozen=True)
+class TransitionRate:
+    r"""The rate of a transition as a function of temperature; :func:`transition_rate` makes it.
+
+    .. math:: \kappa(T) = n\,\frac{\kappa_{dyn}\,\kappa_{ent}}{2\pi}\,(2\pi k_BT)^p\,e^{-\Delta E/k_BT}
+
+    Times are in units of :math:`\mu/\gamma` over the unit of energy, see :func:`time_unit`.
+
+    Args:
+        barrier: :math:`\Delta E`, energy of the saddle above the minimum.
+        log_entropy: :math:`\ln\kappa_{ent}`, volumes of zero modes included.
+        power: :math:`p`, half the number of zero modes of the minimum less that of the saddle.
+        dynamical: :math:`\kappa_{dyn}` of Langer's theory at ``damping``: the growth rate :math:`\lambda_+`.
+        harmonic: :math:`\kappa_{dyn}` of harmonic transition state theory, which knows no damping.
+        damping: :math:`\alpha`.
+        multiplicity: :math:`n`, number of equivalent saddles.
+        minimum_eigenvalues, saddle_eigenvalues: the lowest eigenvalues of the Hessians, ascending.
+        minimum_zero_modes, saddle_zero_modes: names of the zero modes, for example "rotation about (0, 0, 1)".
+    """
+
+    barrier: float
+    log_entropy: float
+    power: float
+    dynamical: float
+    harmonic: float
+    damping: float
+    multiplicity: int
+    minimum_eigenvalues: np.ndarray
+    saddle_eigenvalues: np.ndarray
+    minimum_zero_modes: tuple[str, ...]
+    saddle_zero_modes: tuple[str, ...]
+
+    def _prefactor(self, temperature: float | np.ndarray, dynamical: float) -> np.ndarray:
+        check_temperature(temperature)
+        volume = self.power * np.log(2 * np.pi * np.asarray(temperature, float))
+        return self.multiplicity * dynamical / (2 * np.pi) * np.exp(self.log_entropy + volume)
+
+    def prefactor(self, temperature: float | np.ndarray) -> np.ndarray:
+        r"""The attempt frequency of Langer's theory: the rate without :math:`e^{-\Delta E/k_BT}`.
+
+        Args:
+            temperature: :math:`k_BT`, energy; a number or an array.
+        """
+        return self._prefactor(temperature, self.dynamical)
+
+    def rate(self, temperature: float | np.ndarray) -> np.ndarray:
+        """Langer's rate at a temperature :math:`k_BT` (energy), a number or an array."""
+        return self.prefactor(temperature) * np.exp(-self.barrier / np.asarray(temperature, float))
+
+    def harmonic_rate(self, temperature: float | np.ndarray) -> np.ndarray:
+        """The rate of harmonic transition state theory at a temperature :math:`k_BT` (energy)."""
+        attempts = self._prefactor(temperature, self.harmonic)
+        return attempts * np.exp(-self.barrier / np.asarray(temperature, float))
+
+    def lifetime(self, temperature: float | np.ndarray) -> np.ndarray:
+        r"""Mean time :math:`1/\kappa` until the transition, by Langer's theory."""
+        return 1 / self.rate(temperature)
+
+
+def transition_rate(
+    energy: Callable[[Array], Array],
+    minimum: Array,
+    saddle: Array,
+    *,
+    damping: float,
+    multiplicity: int = 1,
+    soft: float | None = None,
+) -> TransitionRate:
+    r"""The rate at which a magnetic state is left over a saddle.
+
+    .. math:: \kappa = \frac{\kappa_{dyn}\,\kappa_{ent}}{2\pi}\,e^{-\Delta E/k_BT},\qquad
+        \kappa_{ent} = \sqrt{\frac{\det\mathcal H_{MS}}{|\det\mathcal H_{TS}|}}
+
+    with the Hessians on the product of spheres, all modes included. Langer's dynamical prefactor is the growth rate of
+    the saddle, the one positive eigenvalue of the linearised Landau-Lifshitz-Gilbert equation,
+
+    .. math:: \kappa_{dyn} = \lambda_+\big[\tfrac{1}{1+\alpha^2}(\mathcal J - \alpha)\,\mathcal H_{TS}\big],\qquad
+        \mathcal J v = S\times v
+
+    Harmonic transition state theory counts every passage through the plane across the unstable mode w
+    (:math:`\mathcal H w = \lambda_- w`) as a transition, whatever the damping:
+
+    .. math:: \kappa_{dyn} = \sqrt{|\lambda_-|\;b\cdot\mathcal H_{TS}\,b},\qquad b = \mathcal J w
+
+    For one spin this is the limit of Langer's for :math:`\alpha\to 0`. The integral over a zero mode is not Gaussian:
+    it is the volume of the states that the symmetry leads to, and gives the rate a power of the temperature.
+
+    Args:
+        energy: twice differentiable callable, spins of shape ``(*shape, 3)`` to scalar. A
+            :class:`~mepmeta.energies.Heisenberg` may have 100 000 spins and more, another energy 2000.
+        minimum: the metastable state MS, unit vectors, shape ``(*shape, 3)``.
+        saddle: the transition state TS, likewise; for example ``r.saddle`` of :func:`~mepmeta.mep.find_mep`.
+        damping: Gilbert damping :math:`\alpha \ge 0`.
+        multiplicity: how many equivalent saddles lead out, not counting those that a zero mode leads to.
+        soft: eigenvalues up to this magnitude count as zero modes, energy; by default 1e-7 of the largest curvature.
+            A skyrmion that the lattice hardly pins has two soft modes that are translations as long as
+            :math:`k_BT` is above what pins it. They are then named here.
+
+    Returns:
+        :class:`TransitionRate`.
+
+    Raises:
+        ValueError: states that are not stationary (the residual is stated), a minimum with a negative mode, a saddle
+            with none or several, zero modes that no rotation or translation explains, a negative damping.
+
+    Source: Section 2 of :cite:t:`bushuev2020`; :cite:t:`langer1969`; :cite:t:`bessarab2012`.
+
+    >>> import jax.numpy as jnp, mepmeta as mm
+    >>> spin = mm.Heisenberg((1,), anisotropy=[(1.0, (1, 0, 0)), (-2.0, (0, 0, 1))])  # the spin of the paper
+    >>> x, y = jnp.array([[1.0, 0.0, 0.0]]), jnp.array([[0.0, 1.0, 0.0]])
+    >>> k = mm.transition_rate(spin, x, y, damping=0.5, multiplicity=2)
+    >>> round(k.barrier, 8), round(k.dynamical, 8), round(float(k.rate(0.125)), 10)
+    (1.0, 2.16124969, 0.0002826473)
+    """
+    check_damping(damping)
+    check_count("multiplicity", multiplicity)
+    if soft is not None and not 0 <= soft < np.inf:
+        raise ValueError(f"soft is an eigenvalue, a finite number >= 0, got {soft}")
+    energy = as_pytree(energy)
+    (H0, values0, _, zero0), (H1, values1, w, zero1) = (
+        _stationary(energy, x, name, index, soft) for x, name, index in [(minimum, "minimum", 0), (saddle, "saddle", 1)]
+    )
+    log_entropy = (log_determinant(H0, zero0.vectors).value - log_determinant(H1, zero1.vectors).value) / 2
+    b = _turned(w)
+    energies = np.asarray(_compiled.energies(energy, jnp.stack([jnp.asarray(minimum), jnp.asarray(saddle)])))
+    return TransitionRate(
+        barrier=float(energies[1] - energies[0]),
+        log_entropy=float(log_entropy + zero1.log_volume - zero0.log_volume),
+        power=(len(zero0.names) - len(zero1.names)) / 2,
+        dynamical=growth_rate(H1, w, damping),
+        harmonic=float(np.sqrt(abs(values1[0]) * (b @ (H1 @ b)))),
+        damping=float(damping),
+        multiplicity=int(multiplicity),
+        minimum_eigenvalues=values0,
+        saddle_eigenvalues=values1,
+        minimum_zero_modes=zero0.names,
+        saddle_zero_modes=zero1.names,
+    )
+
+
+def _stationary(
+    energy: Callable, x: Array, name: str, index: int, soft: float | None
+) -> tuple[sp.csc_array, np.ndarray, np.ndarray, ZeroModes]:
+    """Hessian, lowest eigenvalues, lowest mode and zero modes of a state, which has to be what its name says."""
+    check_state(x, f"the {name}")
+    x = jnp.asarray(x)
+    H = hessian(energy, x, geometry=Spheres())
+    scale = float(np.max(np.abs(H).sum(axis=0)))
+    residual = float(_compiled.force(energy, x, Spheres()))
+    if residual > STATIONARY * scale:
+        raise ValueError(
+            f"the {name} is not stationary: the largest force on a spin is {residual:.1e}, "
+            f"wanted {STATIONARY * scale:.1e}"
+        )
+    values, vectors = lowest_eigenpairs(H, min(LOWEST, H.shape[0]))
+    soft = ZERO * scale if soft is None else soft
+    zero = np.abs(values) <= soft
+    negative = int(np.sum((values < 0) & ~zero))
+    if negative != index:
+        wanted = "none" if index == 0 else "exactly one"
+        lowest = ", ".join(f"{v:.3g}" for v in values[: negative + 1])
+        raise ValueError(f"the {name} has {negative} negative modes, wanted {wanted}: lowest eigenvalues {lowest}")
+    return H, values, vectors[:, 0], zero_modes(energy, x, values[zero], vectors[:, zero])
+
+
+def _turned(v: np.ndarray) -> np.ndarray:
+    """S x v in the coordinates of ``Spheres``: first all components along e, then all along S x e."""
+    first, second = np.split(v, 2)
+    return np.concatenate([-second, first])
+
+
+def growth_rate(H: sp.csc_array, w: np.ndarray, damping: float) -> float:
+    r"""Langer's :math:`\lambda_+` at a saddle with Hessian H and unstable mode w, without any other eigenvalue.
+
+    :math:`(\mathcal J - \alpha)^{-1} = -(\mathcal J + \alpha)/(1 + \alpha^2)`, so the eigenvalue is the root of
+
+    .. math:: g(\lambda) = \frac{1}{w\cdot A(\lambda)^{-1}w},\qquad
+        A(\lambda) = \mathcal H + \lambda\,(\alpha + \mathcal J)
+
+    which is :math:`\lambda_-` at zero and grows with :math:`\lambda`. Every value is one sparse linear system.
+    """
+    n = H.shape[0] // 2
+    one = sp.eye_array(n, format="csc")
+    turn = sp.csc_array(sp.block_array([[damping * one, -one], [one, damping * one]]))
+
+    def g(rate: float) -> float:
+        lu = splu(sp.csc_array(H + rate * turn), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.01)
+        return 1 / float(w @ lu.solve(w))
+
+    curvature = abs(float(w @ (H @ w)))
+    low, high = 1e-6 * curvature, curvature
+    while g(high) < 0:
+        low, high = high, 2 * high
+    return float(brentq(g, low, high, xtol=1e-13 * high, rtol=1e-13))
+
+
+def time_unit(moment: float, energy: float) -> float:
+    r"""Seconds in one unit of time, :math:`\mu/(\gamma\,\epsilon) = m\hbar/(g_e\,\epsilon)`.
+
+    Args:
+        moment: magnetic moment m of a spin, Bohr magnetons.
+        energy: the unit :math:`\epsilon` in which the energy counts, joule.
+
+    Returns:
+        Seconds: a rate of 1 is one in so many seconds.
+
+    Raises:
+        ValueError: for a moment or an energy that is not positive.
+
+    >>> import mepmeta as mm
+    >>> f"{mm.time_unit(moment=3.0, energy=1.602176634e-22):.3e} s"  # three Bohr magnetons, energies in meV
+    '9.862e-13 s'
+    """
+    if not (0 < moment < np.inf and 0 < energy < np.inf):
+        raise ValueError(f"moment and unit of energy must be positive numbers, got {moment} and {energy}")
+    return moment * constants.value("Bohr magneton") / (constants.value("electron gyromag. ratio") * energy)
