@@ -10,6 +10,7 @@ them, pass ``jax.tree_util.Partial(function, number)`` or an energy such as ``si
 
 from mepmeta import methods, tangents
 from mepmeta.barrier import *
+from mepmeta.dynamics import *
 from mepmeta.energies import *
 from mepmeta.examples import *
 from mepmeta.fokker_planck import *
@@ -18,6 +19,7 @@ from mepmeta.hessian import *
 from mepmeta.lattices import *
 from mepmeta.loss import *
 from mepmeta.mep import *
+from mepmeta.mode_following import *
 from mepmeta.modes import *
 from mepmeta.neb import *
 from mepmeta.paths import *

@@ -1,0 +1,286 @@
+"""Spin dynamics: the stochastic Landau-Lifshitz-Gilbert equation for thousands of trajectories at once."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from scipy.stats import chi2
+from tqdm import tqdm
+
+from mepmeta._checks import as_pytree, check_count, check_damping, check_energy, check_positive, check_state
+from mepmeta.energies import Heisenberg
+from mepmeta.geometry import Spheres
+
+__all__ = ["Escapes", "Trajectories", "count_escapes", "simulate"]
+
+#: Evaluations of the field in one step. The fixed point of the midpoint rule gains a factor of dt |H| / 2 with each.
+SWEEPS = 4
+#: Steps in one compiled call: what an interruption may lose.
+CHUNK = 1000
+
+
+class Trajectories(NamedTuple):
+    """What :func:`simulate` returns.
+
+    Args:
+        states: the last states, shape ``(B, *shape, 3)``.
+        time: time that has passed, units of mu/gamma over the unit of energy.
+        history: ``observe(states)`` at the start and after every ``every`` steps, stacked; None without ``observe``.
+        completed: whether all steps were made; False after an interruption.
+    """
+
+    states: Array
+    time: float
+    history: Any
+    completed: bool
+
+
+class Escapes(NamedTuple):
+    r"""What :func:`count_escapes` returns.
+
+    Args:
+        count: how often a trajectory arrived in another core.
+        time: the time of all trajectories together.
+        states: the last states, shape ``(B, *shape, 3)``.
+        completed: whether all steps were made; False after an interruption.
+    """
+
+    count: int
+    time: float
+    states: Array
+    completed: bool
+
+    @property
+    def rate(self) -> float:
+        """Arrivals per time, the estimate of largest likelihood of the rate of a Poisson process."""
+        return self.count / self.time
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % confidence interval of the rate, exact for a Poisson process (from quantiles of chi squared)."""
+        low = chi2.ppf(0.025, 2 * self.count) / 2 if self.count else 0.0
+        return float(low / self.time), float(chi2.ppf(0.975, 2 * self.count + 2) / 2 / self.time)
+
+
+def _cross(u: Array, v: Array) -> Array:
+    return jnp.stack([u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]])
+
+
+def _step(gradient: Callable, S: Array, noise: Array, damping: Array, dt: Array) -> Array:
+    """One step of the implicit midpoint rule, components on the first axis and trajectories on the last.
+
+    The rule reads S' - S = dt w x (S + S')/2 with w taken at the midpoint. Given w it is a rotation (Cayley's form),
+    so that lengths are kept to rounding whether or not the fixed point for w has been reached.
+    """
+    middle = S
+    for _ in range(SWEEPS):
+        field = noise - gradient(middle)
+        w = (field + damping * _cross(middle, field)) * (dt / 2 / (1 + damping**2))
+        along, square = jnp.sum(w * S, axis=0), jnp.sum(w * w, axis=0)
+        # Half of the rotated vector plus half of the old one.
+        middle = (S + along * w + _cross(w, S)) / (1 + square)
+    return 2 * middle - S
+
+
+def _stepper(energy: Callable, temperature: Array, damping: Array, dt: Array) -> Callable[[Array, Array], Array]:
+    """The step as a function of states ``(3, *shape, B)`` and a random key."""
+    if isinstance(energy, Heisenberg):
+        single = jax.grad(energy.component_first())
+    else:
+
+        def single(S: Array) -> Array:
+            return jax.grad(lambda S: energy(jnp.moveaxis(S, 0, -1)))(S)
+    gradient = jax.vmap(single, in_axes=-1, out_axes=-1)
+    strength = jnp.sqrt(2 * damping * temperature / dt)
+
+    def step(S: Array, key: Array) -> Array:
+        # Normals in single precision: they take most of the time, and only their distribution counts. The barrier
+        # keeps the compiler from drawing them anew in every sweep.
+        normals = lax.optimization_barrier(jax.random.normal(key, S.shape, jnp.float32))
+        return _step(gradient, S, strength * normals.astype(S.dtype), damping, dt)
+
+    return step
+
+
+@jax.jit
+def _advance(
+    energy: Callable, S: Array, key: Array, temperature: Array, damping: Array, dt: Array, steps: Array
+) -> Array:
+    step = _stepper(energy, temperature, damping, dt)
+    return lax.fori_loop(0, steps, lambda i, S: step(S, jax.random.fold_in(key, i)), S)
+
+
+@jax.jit
+def _count(
+    energy: Callable,
+    carry: tuple[Array, Array, Array],
+    key: Array,
+    temperature: Array,
+    damping: Array,
+    dt: Array,
+    core: Callable,
+    steps: Array,
+) -> tuple[Array, Array, Array]:
+    step = _stepper(energy, temperature, damping, dt)
+    label = jax.vmap(lambda S: core(jnp.moveaxis(S, 0, -1)), in_axes=-1)
+
+    def body(i: Array, carry: tuple) -> tuple:
+        S, home, count = carry
+        S = step(S, jax.random.fold_in(key, i))
+        at = label(S)
+        arrived = (at != 0) & (at != home)
+        return S, jnp.where(arrived, at, home), count + jnp.sum(arrived).astype(count.dtype)
+
+    return lax.fori_loop(0, steps, body, carry)
+
+
+def simulate(
+    key: Array,
+    energy: Callable[[Array], Array],
+    states: Array,
+    *,
+    temperature: float,
+    damping: float,
+    dt: float,
+    steps: int,
+    observe: Callable[[Array], Any] | None = None,
+    every: int = CHUNK,
+    progress: bool = True,
+) -> Trajectories:
+    r"""Trajectories of the stochastic Landau-Lifshitz-Gilbert equation, in the sense of Stratonovich.
+
+    .. math:: \dot S_n = -\frac{1}{1+\alpha^2}\,S_n\times\big[f_n + \alpha\,S_n\times f_n\big],\qquad
+        f_n = -\frac{\partial E}{\partial S_n} + \xi_n(t),\qquad
+        \langle\xi_n^i(t)\,\xi_m^j(t')\rangle = 2\alpha k_BT\,\delta_{nm}\delta_{ij}\,\delta(t - t')
+
+    with time in units of :math:`\mu/\gamma` over the unit of energy (:func:`~mepmeta.rates.time_unit`). The noise
+    is part of the field, so it turns spins and never changes their length; added to :math:`\dot S`, as Section 2
+    of :cite:t:`bushuev2020` prints it, it would. The implicit midpoint rule keeps :math:`|S_n|` to rounding for any
+    step, and without noise and damping the energy: exactly where that is quadratic, up to the accuracy of four
+    sweeps of its fixed point.
+
+    Args:
+        key: random key; the same key gives the same trajectories.
+        energy: differentiable callable, spins ``(*shape, 3)`` to scalar.
+        states: where the B trajectories start, unit vectors, shape ``(B, *shape, 3)``.
+        temperature: :math:`k_BT \ge 0`, energy.
+        damping: :math:`\alpha \ge 0`.
+        dt: step, units of time.
+        steps: number of steps.
+        observe: function of all states, shape ``(B, *shape, 3)``; its value is recorded.
+        every: steps between two records.
+        progress: show a bar.
+
+    Returns:
+        :class:`Trajectories`. An interruption (Ctrl-C) returns what there is.
+
+    Raises:
+        ValueError: for bad states, a negative temperature or damping, a step that is not positive.
+
+    Source: :cite:t:`brown1963`; midpoint rule: :cite:t:`daquino2006`.
+
+    >>> import jax, jax.numpy as jnp, mepmeta as mm
+    >>> spin = mm.Heisenberg((1,), anisotropy=[(1.0, (1, 0, 0)), (-2.0, (0, 0, 1))])
+    >>> start = jnp.array([[[0.6, 0.0, 0.8]]])
+    >>> free = mm.simulate(jax.random.key(0), spin, start, temperature=0.0, damping=0.0, dt=0.01, steps=2000)
+    >>> bool(abs(spin(free.states[0]) - spin(start[0])) < 1e-6)  # precession keeps the energy
+    True
+    """
+    energy, S, constants = _checked(energy, states, temperature, damping, dt, steps)
+    check_count("every", every)
+
+    def record(S: Array) -> Any:
+        return observe(jnp.moveaxis(S, (0, -1), (-1, 0))) if observe else None
+
+    history, done, completed = [record(S)], 0, True
+    with tqdm(total=steps, disable=not progress, desc="steps") as bar:
+        try:
+            while done < steps:
+                n = min(every if observe else CHUNK, steps - done)
+                S = _advance(energy, S, jax.random.fold_in(key, done), *constants, jnp.asarray(n))
+                done += n
+                history.append(record(S))
+                bar.update(n)
+        except KeyboardInterrupt:
+            completed = False
+    stacked = jax.tree.map(lambda *rows: jnp.stack(rows), *history) if observe else None
+    return Trajectories(jnp.moveaxis(S, (0, -1), (-1, 0)), done * float(dt), stacked, completed)
+
+
+def count_escapes(
+    key: Array,
+    energy: Callable[[Array], Array],
+    states: Array,
+    core: Callable[[Array], Array],
+    *,
+    temperature: float,
+    damping: float,
+    dt: float,
+    steps: int,
+    progress: bool = True,
+) -> Escapes:
+    r"""How often thermal noise carries a state from one well into the core of another.
+
+    .. math:: \kappa = \frac{\text{arrivals in another core}}{\text{time of all trajectories}}
+
+    A trajectory belongs to the core where it was last. An escape is its first arrival in another one, from where it
+    goes on. What lies between the cores belongs to neither: a trajectory that crosses the saddle and comes back has
+    not escaped, where counting crossings of a dividing surface would count it, and more often the smaller the step.
+    The time until the end of a trajectory that did not escape counts, too (censoring), so the estimate has no bias.
+
+    Args:
+        key, energy, states, temperature, damping, dt, steps, progress: as in :func:`simulate`.
+        core: function of one state, shape ``(*shape, 3)``: a whole number that names the core it is in, 0 for none.
+
+    Returns:
+        :class:`Escapes`, with ``rate`` and its 95 % ``interval``. An interruption (Ctrl-C) returns what there is.
+
+    Raises:
+        ValueError: as :func:`simulate`, and when ``core`` is not a whole number or a trajectory starts in none.
+    """
+    energy, S, constants = _checked(energy, states, temperature, damping, dt, steps)
+    if not callable(core):
+        raise ValueError(f"core must be a function of a state, got {type(core).__name__}")
+    core = as_pytree(core)
+    out = jax.eval_shape(core, states[0])
+    if getattr(out, "shape", None) != () or not jnp.issubdtype(out.dtype, jnp.integer):
+        raise ValueError(f"core must map a state to a whole number, 0 outside the cores, got {out}")
+    home = jax.vmap(core)(states)
+    if not np.all(np.asarray(home)):
+        raise ValueError(f"{int(np.sum(np.asarray(home) == 0))} trajectories start outside the cores")
+    carry, done, completed = (S, home, jnp.zeros((), jnp.int32)), 0, True
+    with tqdm(total=steps, disable=not progress, desc="steps") as bar:
+        try:
+            while done < steps:
+                n = min(CHUNK, steps - done)
+                carry = _count(energy, carry, jax.random.fold_in(key, done), *constants, core, jnp.asarray(n))
+                carry[2].block_until_ready()
+                done += n
+                bar.update(n)
+        except KeyboardInterrupt:
+            completed = False
+    S, _, count = carry
+    time = done * float(dt) * states.shape[0]
+    return Escapes(int(count), time, jnp.moveaxis(S, (0, -1), (-1, 0)), completed)
+
+
+def _checked(
+    energy: Callable, states: Array, temperature: float, damping: float, dt: float, steps: int
+) -> tuple[Callable, Array, tuple[Array, Array, Array]]:
+    check_state(states, "the batch of states")
+    if states.ndim < 3:
+        raise ValueError(f"the states of B trajectories have shape (B, *shape, 3), got {states.shape}")
+    Spheres().check(np.asarray(states), "the batch of states")
+    if not 0 <= temperature < np.inf:
+        raise ValueError(f"the temperature k_BT must be an energy >= 0, got {temperature}")
+    check_damping(damping)
+    check_positive(dt=dt)
+    check_count("steps", steps)
+    energy, states = as_pytree(energy), jnp.asarray(states)
+    check_energy(energy, states)
+    S = jnp.moveaxis(states, (-1, 0), (0, -1))
+    S = S / jnp.sqrt(jnp.sum(S * S, axis=0))
+    return energy, S, tuple(jnp.asarray(c, S.dtype) for c in (temperature, damping, dt))
