@@ -93,6 +93,7 @@ def _stepper(energy: Callable, temperature: Array, damping: Array, dt: Array) ->
 
         def single(S: Array) -> Array:
             return jax.grad(lambda S: energy(jnp.moveaxis(S, 0, -1)))(S)
+
     gradient = jax.vmap(single, in_axes=-1, out_axes=-1)
     strength = jnp.sqrt(2 * damping * temperature / dt)
 

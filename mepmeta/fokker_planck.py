@@ -2,12 +2,19 @@
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.sparse.linalg import ArpackNoConvergence, eigs
+from scipy.sparse.linalg import eigs
 
 from mepmeta._checks import check_count, check_damping, check_temperature
 from mepmeta.energies import Heisenberg
 
 __all__ = ["relaxation_rates"]
+
+#: Up to this many harmonics the whole spectrum is computed, degenerate rates included.
+SMALL = 300
+#: What the last two degrees may hold of the slowest mode.
+RESOLVED = 1e-3
+#: The slowest rate that rounding can tell from zero, in units of the diffusion constant.
+SLOWEST = 1e-10
 
 
 def _spherical_operators(degree: int) -> tuple[list[sp.csr_array], list[sp.csr_array]]:
@@ -61,8 +68,8 @@ def relaxation_rates(
         The k smallest decay rates :math:`\lambda` above zero, real parts in ascending order, shape ``(k,)``.
 
     Raises:
-        ValueError: for an energy of more than one spin, a temperature or damping that is not positive, or a spectrum
-            that the degree does not resolve.
+        ValueError: for an energy of more than one spin, a temperature or damping that is not positive, a slowest mode
+            that the degree does not resolve, or one too slow to be told from the equilibrium in double precision.
 
     Source: :cite:t:`brown1963`.
 
@@ -86,14 +93,24 @@ def relaxation_rates(
         b = [b[i] + 2 * float(np.ravel(K)[0]) * a[i] * along for i in range(3)]
     turned = [S[i - 2] @ R[i - 1] - S[i - 1] @ R[i - 2] for i in range(3)]
     drift = sum(b[i] @ (R[i] - damping * turned[i]) for i in range(3))
-    generator = (drift + damping * temperature * sum(r @ r for r in R)) / (1 + damping**2)
-    # Next to zero, but not on it: zero is an eigenvalue.
-    near = 1e-9 * damping * temperature / (1 + damping**2)
-    try:
-        values = eigs(sp.csc_array(generator), k=k + 1, sigma=near, which="LM", return_eigenvectors=False)
-    except ArpackNoConvergence as error:
-        raise ValueError(f"degree={degree} does not resolve the spectrum at this temperature") from error
-    values = np.sort(-values.real)
-    if abs(values[0]) > 1e-6 * values[1]:
-        raise ValueError(f"degree={degree} does not resolve the equilibrium at this temperature: take a higher one")
-    return values[1:]
+    turns = 1 / (1 + damping**2)
+    generator = turns * (drift + damping * temperature * sum(r @ r for r in R))
+    order, diffusion = np.repeat(np.arange(degree + 1), 2 * np.arange(degree + 1) + 1), turns * damping * temperature
+    if order.size <= SMALL:
+        values, vectors = np.linalg.eig(generator.toarray())
+    else:
+        near = 1e-9 * diffusion  # next to zero, but not on it: zero is an eigenvalue
+        start = np.random.default_rng(0).standard_normal(order.size).astype(complex)
+        values, vectors = eigs(sp.csc_array(generator), k=k + 1, sigma=near, which="LM", v0=start, ncv=4 * k + 24)
+    ascending = np.argsort(-values.real)
+    zero, chosen = values[ascending[0]], ascending[1 : k + 1]
+    slowest = np.abs(vectors[:, chosen[0]])
+    tail = float(np.linalg.norm(slowest[order >= degree - 1]) / np.linalg.norm(slowest))
+    if tail > RESOLVED or -zero.real < -SLOWEST * diffusion:
+        raise ValueError(
+            f"harmonics up to degree={degree} do not resolve the slowest mode at this temperature: "
+            f"the last two degrees hold {tail:.1e} of it, wanted {RESOLVED:.0e}"
+        )
+    if -values[chosen[0]].real < SLOWEST * diffusion:
+        raise ValueError("the slowest rate is too slow at this temperature to be told from zero in double precision")
+    return -values[chosen].real

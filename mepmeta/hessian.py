@@ -77,11 +77,16 @@ def hessian(energy: Callable[[Array], Array], x: Array, *, geometry: Geometry = 
     return H
 
 
+@jax.jit
+def _gradient_and_frame(energy: Heisenberg, x: Array) -> tuple[Array, Array, Array]:
+    return jax.grad(energy)(x), *Spheres().frame(x)
+
+
 def _local(energy: Heisenberg, x: Array) -> sp.csc_array:
     """Assembled bond by bond. Row ``a * N + i`` belongs to basis vector a of spin i, as in ``Spheres.coordinates``."""
     N, shape = int(np.prod(energy.shape)), energy.shape
-    gradient = np.asarray(jax.grad(energy)(x), float).reshape(N, 3)
-    basis = np.stack([np.asarray(e, float).reshape(N, 3) for e in Spheres().frame(x)], axis=1)  # (N, 2, 3)
+    gradient, first, second = (np.asarray(v, float).reshape(N, 3) for v in _gradient_and_frame(energy, x))
+    basis = np.stack([first, second], axis=1)  # (N, 2, 3)
     rows, columns, entries = [], [], []
 
     def add(i: np.ndarray, j: np.ndarray, blocks: np.ndarray) -> None:

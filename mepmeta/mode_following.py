@@ -96,8 +96,8 @@ def find_saddles(
     >>> import jax.numpy as jnp, mepmeta as mm
     >>> spin = mm.Heisenberg((1,), anisotropy=[(1.0, (1, 0, 0)), (-2.0, (0, 0, 1))])
     >>> found = mm.find_saddles(spin, jnp.array([[1.0, 0.0, 0.0]]), geometry=mm.Spheres(), progress=False)
-    >>> [(saddle.state.round(6).tolist(), round(saddle.barrier, 9)) for saddle in found]
-    [([[0.0, -1.0, 0.0]], 1.0), ([[0.0, 1.0, 0.0]], 1.0)]
+    >>> [(saddle.sign, round(saddle.barrier, 9), saddle.eigenvalues.round(6).tolist()) for saddle in found]
+    [(1, 1.0, [-2.0, 4.0]), (-1, 1.0, [-2.0, 4.0])]
     """
     check_state(minimum, "the minimum")
     geometry.check(np.asarray(minimum), "the minimum")
@@ -119,13 +119,18 @@ def find_saddles(
         try:
             for k in softest:
                 for sign in (1, -1):
-                    saddle = _follow(energy, x, sign * vectors[:, k], geometry, unit, tol, max_steps)
+                    saddle = _follow(energy, x, sign * _upright(vectors[:, k]), geometry, unit, tol, max_steps)
                     if saddle is not None and not any(_same(saddle[0], f.state, geometry, unit) for f in found):
                         found.append(_described(energy, x, *saddle, k, sign, geometry, unit))
                     bar.update()
         except KeyboardInterrupt:
             pass
     return tuple(sorted(found, key=lambda f: f.energy))
+
+
+def _upright(v: np.ndarray) -> np.ndarray:
+    """A vector with its sign fixed, its largest component positive, so that every machine goes the same way first."""
+    return v * np.sign(v[np.argmax(np.abs(v) > 0.999 * np.max(np.abs(v)))])
 
 
 def _same(x: Array, y: Array, geometry: Geometry, unit: float) -> bool:

@@ -82,7 +82,8 @@ class TransitionRate:
 
     def lifetime(self, temperature: float | np.ndarray) -> np.ndarray:
         r"""Mean time :math:`1/\kappa` until the transition, by Langer's theory."""
-        return 1 / self.rate(temperature)
+        with np.errstate(divide="ignore"):
+            return 1 / self.rate(temperature)
 
 
 def transition_rate(
@@ -120,9 +121,9 @@ def transition_rate(
         saddle: the transition state TS, likewise; for example ``r.saddle`` of :func:`~mepmeta.mep.find_mep`.
         damping: Gilbert damping :math:`\alpha \ge 0`.
         multiplicity: how many equivalent saddles lead out, not counting those that a zero mode leads to.
-        soft: eigenvalues up to this magnitude count as zero modes, energy; by default 1e-7 of the largest curvature.
-            A skyrmion that the lattice hardly pins has two soft modes that are translations as long as
-            :math:`k_BT` is above what pins it. They are then named here.
+        soft: rotations and translations with an eigenvalue up to this magnitude count as zero modes, energy; by
+            default 1e-7 of the largest curvature. A skyrmion that the lattice hardly pins moves freely as soon as
+            :math:`k_BT` is above what pins it, however little that is: then its translations are to be named so.
 
     Returns:
         :class:`TransitionRate`.
@@ -188,7 +189,7 @@ def _stationary(
         wanted = "none" if index == 0 else "exactly one"
         lowest = ", ".join(f"{v:.3g}" for v in values[: negative + 1])
         raise ValueError(f"the {name} has {negative} negative modes, wanted {wanted}: lowest eigenvalues {lowest}")
-    return H, values, vectors[:, 0], zero_modes(energy, x, values[zero], vectors[:, zero])
+    return H, values, vectors[:, 0], zero_modes(energy, x, values[zero], vectors[:, zero], ZERO * scale)
 
 
 def _turned(v: np.ndarray) -> np.ndarray:
@@ -205,18 +206,26 @@ def growth_rate(H: sp.csc_array, w: np.ndarray, damping: float) -> float:
     .. math:: g(\lambda) = \frac{1}{w\cdot A(\lambda)^{-1}w},\qquad
         A(\lambda) = \mathcal H + \lambda\,(\alpha + \mathcal J)
 
-    which is :math:`\lambda_-` at zero and grows with :math:`\lambda`. Every value is one sparse linear system.
+    which is :math:`\lambda_-` at zero and grows with :math:`\lambda`. Every value is one sparse linear system. Less
+    than a millionth of :math:`|\lambda_-|` counts as zero: without damping nothing crosses a saddle that is the same
+    all around an axis.
     """
     n = H.shape[0] // 2
     one = sp.eye_array(n, format="csc")
     turn = sp.csc_array(sp.block_array([[damping * one, -one], [one, damping * one]]))
 
     def g(rate: float) -> float:
-        lu = splu(sp.csc_array(H + rate * turn), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.01)
-        return 1 / float(w @ lu.solve(w))
+        try:
+            lu = splu(sp.csc_array(H + rate * turn), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.01)
+        except RuntimeError:  # exactly singular: this is the root
+            return 0.0
+        response = float(w @ lu.solve(w))
+        return 1 / response if response else np.inf
 
     curvature = abs(float(w @ (H @ w)))
     low, high = 1e-6 * curvature, curvature
+    if g(low) >= 0:
+        return 0.0
     while g(high) < 0:
         low, high = high, 2 * high
     return float(brentq(g, low, high, xtol=1e-13 * high, rtol=1e-13))

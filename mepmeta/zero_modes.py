@@ -27,7 +27,7 @@ class ZeroModes(NamedTuple):
     log_volume: float
 
 
-def zero_modes(energy: Callable, x: Array, values: np.ndarray, vectors: np.ndarray) -> ZeroModes:
+def zero_modes(energy: Callable, x: Array, values: np.ndarray, vectors: np.ndarray, zero: float) -> ZeroModes:
     r"""Name the zero modes of a state of spins, and measure the volume of the states that they lead to.
 
     .. math:: V = r\,\sqrt{\det(G^{\mathsf T}Z Z^{\mathsf T}G)},\qquad
@@ -40,15 +40,13 @@ def zero_modes(energy: Callable, x: Array, values: np.ndarray, vectors: np.ndarr
     Args:
         energy: the energy; translations are looked for if it is a ``Heisenberg``.
         x: state of unit vectors, shape ``(*shape, 3)``.
-        values: the eigenvalues that count as zero, shape ``(k,)``.
+        values: the eigenvalues that may count as zero, shape ``(k,)``. Those of other modes than generators do not.
         vectors: their modes in the coordinates of ``Spheres``, orthonormal columns, shape ``(n, k)``.
+        zero: largest magnitude of an eigenvalue that is zero but for rounding.
 
     Raises:
-        ValueError: when the generators do not span the zero modes.
+        ValueError: when a mode is zero and no generator explains it.
     """
-    k = vectors.shape[1]
-    if k == 0:
-        return ZeroModes(vectors, (), 0.0)
     axes = _axes_of_rotation(x, vectors)
     generators = [_coordinates(x, jnp.cross(jnp.asarray(axis), x)) for axis in axes]
     names = [f"rotation about ({', '.join(f'{c:.3g}' for c in axis + 0.0)})" for axis in axes]
@@ -60,15 +58,16 @@ def zero_modes(energy: Callable, x: Array, values: np.ndarray, vectors: np.ndarr
                 generators.append(g)
                 names.append(f"translation along axis {axis}")
                 volume *= energy.shape[axis]
-    inside = np.array(generators).reshape(-1, vectors.shape[0]) @ vectors
-    singular = np.linalg.svd(inside, compute_uv=False)
-    if len(names) != k or singular[-1] < 1e-3 * singular[0]:
-        known = f"only these explain them: {', '.join(names)}" if names else "no rotation or translation explains them"
+    G = np.array(generators).reshape(-1, vectors.shape[0])
+    explained = np.linalg.norm(np.linalg.qr(G.T)[0].T @ vectors, axis=0) > OVERLAP
+    strange = values[~explained & (np.abs(values) <= zero)]
+    modes = vectors[:, explained]
+    if strange.size or len(names) != modes.shape[1]:
         raise ValueError(
-            f"the state has {k} zero modes (eigenvalues {', '.join(f'{v:.1e}' for v in values)}), and {known}. "
-            "Their volume is not known, and so neither is the rate"
+            f"the state has soft modes (eigenvalues {', '.join(f'{v:.1e}' for v in values)}), of which only these are "
+            f"explained: {', '.join(names) or 'none'}. The volume of the others is not known, and so neither is the rate"
         )
-    return ZeroModes(vectors, tuple(names), float(np.log(volume) + np.sum(np.log(singular))))
+    return ZeroModes(modes, tuple(names), float(np.log(volume) + np.sum(np.log(np.linalg.svd(G @ modes)[1]))))
 
 
 def _coordinates(x: Array, v: Array) -> np.ndarray:

@@ -1,0 +1,61 @@
+"""From one minimum to the saddles around it."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mepmeta as mm
+
+
+def test_the_papers_saddles_in_both_charts():
+    spin = mm.Heisenberg((1,), anisotropy=[(1.0, (1, 0, 0)), (-2.0, (0, 0, 1))])
+    found = mm.find_saddles(spin, jnp.array([[1.0, 0.0, 0.0]]), geometry=mm.Spheres(), progress=False)
+    np.testing.assert_allclose(sorted((f.state[0].round(8) + 0.0).tolist() for f in found), [[0, -1, 0], [0, 1, 0]], atol=1e-8)
+    # The poles are maxima; in angles, where the longitude means nothing there, they pass for saddles of the second mode.
+    flat = mm.find_saddles(mm.single_spin(), jnp.array([0.0, 0.0]), modes=1, progress=False)
+    np.testing.assert_allclose(sorted(float(f.state[1]) for f in flat), [-np.pi / 2, np.pi / 2], atol=1e-8)
+    for saddle in (*found, *flat):
+        assert saddle.barrier == pytest.approx(1, abs=1e-9)
+        np.testing.assert_allclose(saddle.eigenvalues, [-2, 4], atol=1e-8)
+        assert saddle.connected and saddle.residual < 1e-8
+    np.testing.assert_allclose([f.other[0, 0] for f in found], [-1, -1], atol=1e-8)
+
+
+def test_muller_brown_from_its_middle_minimum():
+    A, a = jnp.array([-200.0, -100.0, -170.0, 15.0]), jnp.array([-1.0, -1.0, -6.5, 0.7])
+    b, c = jnp.array([0.0, 0.0, 11.0, 0.6]), jnp.array([-10.0, -10.0, -6.5, 0.7])
+    x0, y0 = jnp.array([1.0, 0.0, -0.5, -1.0]), jnp.array([0.0, 0.5, 1.5, 1.0])
+
+    def energy(r):
+        x, y = r[0] - x0, r[1] - y0
+        return jnp.sum(A * jnp.exp(a * x**2 + b * x * y + c * y**2))
+
+    minimum = mm.relax(energy, jnp.array([-0.05, 0.47]), unit=0.3).state
+    found = mm.find_saddles(energy, minimum, tol=1e-7, progress=False)
+    np.testing.assert_allclose([f.energy for f in found if f.connected], [-72.249, -40.665], atol=1e-3)
+
+
+def test_a_skyrmion_collapses_and_moves():
+    film = mm.Heisenberg((20, 20), mm.nearest_neighbours("square", 1.0, 0.3), [(0.15, (0, 0, 1))])
+    start = mm.skyrmion((20, 20), center=(10, 10), radius=3.0, width=2.0)
+    r = mm.find_mep(film, start, mm.ferromagnet((20, 20)), geometry=mm.Spheres(), progress=False)
+    found = mm.find_saddles(film, r.path[0], geometry=mm.Spheres(), modes=3, progress=False)
+    for saddle in found:
+        values = mm.lowest_modes(film, saddle.state, 3, geometry=mm.Spheres()).values
+        assert np.sum(values < -1e-6) == 1 and saddle.residual < 1e-8
+    collapse = found[-1]
+    assert collapse.barrier == pytest.approx(r.barrier, abs=1e-8) and collapse.connected
+    assert float(jnp.min(collapse.other[..., 2])) > 0.999  # the ferromagnet is on its other side
+    moves = [saddle for saddle in found if saddle.connected and saddle.barrier < 0.01 * r.barrier]
+    assert moves and all(float(jnp.min(saddle.other[..., 2])) < -0.5 for saddle in moves)  # still a skyrmion
+
+
+def test_refused():
+    spin = mm.Heisenberg((1,), anisotropy=[(1.0, (1, 0, 0)), (-2.0, (0, 0, 1))])
+    for start in ([[0.0, 1.0, 0.0]], [[0.6, 0.8, 0.0]]):
+        with pytest.raises(ValueError, match="no minimum"):
+            mm.find_saddles(spin, jnp.array(start), geometry=mm.Spheres(), progress=False)
+    with pytest.raises(ValueError, match="unit vectors"):
+        mm.find_saddles(spin, jnp.array([[2.0, 0.0, 0.0]]), geometry=mm.Spheres(), progress=False)
+    with pytest.raises(ValueError, match="modes"):
+        mm.find_saddles(spin, jnp.array([[1.0, 0.0, 0.0]]), geometry=mm.Spheres(), modes=0, progress=False)

@@ -1,0 +1,176 @@
+"""Rates: the paper's spin in closed form, Brown's formula for a zero mode, symmetries, and what is refused."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import mepmeta as mm
+from mepmeta.rates import growth_rate
+
+SPIN = mm.Heisenberg((1,), anisotropy=[(1.0, (1, 0, 0)), (-2.0, (0, 0, 1))])
+X, Y, Z = (jnp.array([row]) for row in np.eye(3))
+
+
+def closed_form(damping):
+    r"""(1 + α²) λ² + 2αλ - 8 = 0 for the paper's spin."""
+    a = 1 + damping**2
+    return (-2 * damping + np.sqrt(4 * damping**2 + 32 * a)) / (2 * a)
+
+
+@given(st.floats(0, 10))
+def test_the_papers_spin(damping):
+    k = mm.transition_rate(SPIN, X, Y, damping=damping, multiplicity=2)
+    assert k.barrier == pytest.approx(1, abs=1e-12)
+    assert np.exp(k.log_entropy) == pytest.approx(np.sqrt(1.5), abs=1e-10)
+    assert k.dynamical == pytest.approx(closed_form(damping), abs=1e-9)
+    assert k.harmonic == pytest.approx(np.sqrt(8), abs=1e-10)
+    np.testing.assert_allclose(k.minimum_eigenvalues, [2, 6], atol=1e-10)
+    np.testing.assert_allclose(k.saddle_eigenvalues, [-2, 4], atol=1e-10)
+    assert k.power == 0
+
+
+def test_published_growth_rates():
+    for damping, value in [(0.0, np.sqrt(8)), (0.5, 2.16124969)]:
+        assert mm.transition_rate(SPIN, X, Y, damping=damping).dynamical == pytest.approx(value, abs=1e-8)
+
+
+def test_rate_lifetime_and_prefactor_over_temperatures():
+    k, T = mm.transition_rate(SPIN, X, Y, damping=0.5, multiplicity=2), np.array([0.05, 0.1, 0.3])
+    expected = 2 * closed_form(0.5) / (2 * np.pi) * np.sqrt(1.5) * np.exp(-1 / T)
+    np.testing.assert_allclose(k.rate(T), expected, rtol=1e-9)
+    np.testing.assert_allclose(k.lifetime(T), 1 / expected, rtol=1e-9)
+    np.testing.assert_allclose(k.prefactor(T), expected * np.exp(1 / T), rtol=1e-9)
+    np.testing.assert_allclose(k.harmonic_rate(T), expected * np.sqrt(8) / closed_form(0.5), rtol=1e-9)
+
+
+def random_saddle(seed, n=4):
+    """A symmetric matrix of 2n rows with one negative eigenvalue, and its unstable mode."""
+    rng = np.random.default_rng(seed)
+    vectors = np.linalg.qr(rng.normal(size=(2 * n, 2 * n)))[0]
+    values = np.concatenate([[-rng.uniform(0.1, 3)], rng.uniform(0.05, 5, 2 * n - 1)])
+    return (vectors * values) @ vectors.T, vectors[:, 0], n
+
+
+@given(st.integers(0, 500), st.floats(0, 3))
+def test_growth_rate_is_the_one_positive_eigenvalue(seed, damping):
+    import scipy.sparse as sp
+
+    H, w, n = random_saddle(seed)
+    J = np.block([[np.zeros((n, n)), -np.eye(n)], [np.eye(n), np.zeros((n, n))]])
+    spectrum = np.linalg.eigvals((J - damping * np.eye(2 * n)) @ H / (1 + damping**2))
+    real = spectrum[np.abs(spectrum.imag) < 1e-9].real
+    assert growth_rate(sp.csc_array(H), w, damping) == pytest.approx(real[real > 1e-9].max(), rel=1e-9)
+
+
+@given(st.floats(0.2, 3), st.floats(0.05, 2), st.floats(4, 20))
+def test_a_saddle_that_is_a_circle_gives_browns_rate(K, damping, barrier):
+    # Uniaxial spin: kappa = 2 K alpha / (1 + alpha^2) sqrt(sigma / pi) exp(-sigma), sigma = K / kT.
+    spin = mm.Heisenberg((1,), anisotropy=[(K, (0, 0, 1))])
+    k = mm.transition_rate(spin, Z, X, damping=damping)
+    brown = 2 * K * damping / (1 + damping**2) * np.sqrt(barrier / np.pi) * np.exp(-barrier)
+    assert k.rate(K / barrier) == pytest.approx(brown, rel=1e-8)
+    assert k.power == -0.5 and k.saddle_zero_modes == ("rotation about (0, 0, 1)",)
+
+
+def test_browns_rate_is_the_exact_one_for_high_barriers():
+    spin, errors = mm.Heisenberg((1,), anisotropy=[(1.0, (0, 0, 1))]), []
+    k = mm.transition_rate(spin, Z, X, damping=0.5)
+    for barrier in (6, 12):
+        exact = mm.relaxation_rates(spin, 1 / barrier, 0.5, k=1)[0] / 2
+        errors.append(float(k.rate(1 / barrier) / exact - 1))
+    assert 0 < errors[1] < errors[0] < 0.25
+    assert errors[1] == pytest.approx(1 / 12, abs=0.03)  # 1 + 1/sigma + ...
+
+
+def test_without_damping_nothing_crosses_a_circle():
+    k = mm.transition_rate(mm.Heisenberg((1,), anisotropy=[(1.0, (0, 0, 1))]), Z, X, damping=0.0)
+    assert k.dynamical == 0 and k.rate(0.1) == 0 and k.lifetime(0.1) == np.inf
+
+
+@given(st.integers(0, 100))
+def test_the_rate_is_the_same_in_every_frame(seed):
+    turn = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0]
+    turn *= np.sign(np.linalg.det(turn))
+    chain = dict(damping=0.3)
+
+    def rate(turn):
+        bonds = [mm.Bond((1,), 0.4, 0.1 * turn[2])]
+        energy = mm.Heisenberg((3,), bonds, [(1.0, turn[0]), (-2.0, turn[2])], periodic=False)
+        minimum = mm.relax(energy, jnp.tile(jnp.asarray(turn[0]), (3, 1)), geometry=mm.Spheres()).state
+        saddle = jnp.tile(jnp.asarray(turn[1]), (3, 1))
+        from mepmeta.newton import newton
+
+        found = newton(energy, saddle, climb=True, geometry=mm.Spheres(), tol=1e-10, unit=1.0)
+        return mm.transition_rate(energy, minimum, found.state, **chain)
+
+    a, b = rate(np.eye(3)), rate(turn)
+    assert a.rate(0.2) == pytest.approx(float(b.rate(0.2)), rel=1e-6)
+    assert a.harmonic == pytest.approx(b.harmonic, rel=1e-6)
+
+
+def test_independent_copies_double_the_ways_out_and_nothing_else():
+    # Two spins that do not interact: the second one's determinant cancels.
+    pair = mm.Heisenberg((2,), anisotropy=[(1.0, (1, 0, 0)), (-2.0, (0, 0, 1))])
+    one = mm.transition_rate(SPIN, X, Y, damping=0.3)
+    two = mm.transition_rate(pair, jnp.concatenate([X, X]), jnp.concatenate([X, Y]), damping=0.3)
+    assert two.rate(0.2) == pytest.approx(float(one.rate(0.2)), rel=1e-9)
+
+
+def test_a_soft_translation_counts_its_cells():
+    # A wall in a periodic ring would come in pairs; a skyrmion is one. Its drift is soft, and named when asked for.
+    film = mm.Heisenberg((20, 20), mm.nearest_neighbours("square", 1.0, 0.3), [(0.15, (0, 0, 1))])
+    start = mm.skyrmion((20, 20), center=(10, 10), radius=3.0, width=2.0)
+    r = mm.find_mep(film, start, mm.ferromagnet((20, 20)), geometry=mm.Spheres(), progress=False)
+    stiff = mm.transition_rate(film, r.path[0], r.saddle, damping=0.1)
+    soft = mm.transition_rate(film, r.path[0], r.saddle, damping=0.1, soft=0.02)
+    assert stiff.minimum_zero_modes == stiff.saddle_zero_modes == ()
+    assert soft.minimum_zero_modes == soft.saddle_zero_modes == ("translation along axis 0", "translation along axis 1")
+    assert soft.power == 0 and soft.dynamical == pytest.approx(stiff.dynamical)
+    # Both counts of the same skyrmion's own cell: the ratio of the volumes is that of |dS/dx|², not of the lattice.
+    S, T = r.path[0], r.saddle
+    gradients = [float(jnp.sum((jnp.roll(x, -1, 0) - jnp.roll(x, 1, 0)) ** 2) / 4) for x in (S, T)]
+    determinants = np.prod(soft.saddle_eigenvalues[1:3]) / np.prod(soft.minimum_eigenvalues[:2])
+    expected = stiff.log_entropy + np.log(determinants) / 2 + np.log(gradients[1] / gradients[0])
+    assert soft.log_entropy == pytest.approx(expected, abs=0.05)
+
+
+def test_a_zero_mode_of_unknown_origin_is_refused():
+    # The valley x² + y² = const of this energy is no rotation of all spins: the two turn against each other.
+    def energy(S):
+        return -((S[0, 2] - S[1, 2]) ** 2) - (S[0, 0] * S[1, 0] - S[0, 1] * S[1, 1])
+
+    state = jnp.array([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    assert np.min(np.abs(np.linalg.eigvalsh(mm.hessian(energy, state, geometry=mm.Spheres()).toarray()))) < 1e-12
+    with pytest.raises(ValueError, match="negative modes|explained: none"):
+        mm.transition_rate(energy, state, state, damping=0.1)
+
+
+def test_refused():
+    with pytest.raises(ValueError, match=r"minimum is not stationary: .*8\.\d+e-02"):
+        mm.transition_rate(SPIN, jnp.array([[np.cos(0.04), np.sin(0.04), 0.0]]), Y, damping=0.1)
+    with pytest.raises(ValueError, match="minimum has 1 negative"):
+        mm.transition_rate(SPIN, Y, Y, damping=0.1)
+    with pytest.raises(ValueError, match="saddle has 2 negative"):
+        mm.transition_rate(SPIN, X, Z, damping=0.1)
+    with pytest.raises(ValueError, match="saddle has 0 negative"):
+        mm.transition_rate(SPIN, X, X, damping=0.1)
+    with pytest.raises(ValueError, match="damping"):
+        mm.transition_rate(SPIN, X, Y, damping=-0.1)
+    with pytest.raises(ValueError, match="multiplicity"):
+        mm.transition_rate(SPIN, X, Y, damping=0.1, multiplicity=0)
+    with pytest.raises(ValueError, match="soft"):
+        mm.transition_rate(SPIN, X, Y, damping=0.1, soft=-1.0)
+    k = mm.transition_rate(SPIN, X, Y, damping=0.1)
+    for bad in (0.0, -0.1, np.inf, np.nan):
+        with pytest.raises(ValueError, match="temperature"):
+            k.rate(bad)
+    with pytest.raises(ValueError, match="positive"):
+        mm.time_unit(0.0, 1.0)
+
+
+def test_time_unit_is_the_period_of_precession():
+    # Larmor: 28.0249514 GHz per tesla, and a moment of one Bohr magneton in one tesla has that energy unit.
+    bohr = 9.2740100657e-24
+    assert 1 / (2 * np.pi * mm.time_unit(moment=1.0, energy=bohr)) == pytest.approx(28.0249514e9, rel=1e-6)
