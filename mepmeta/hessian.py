@@ -206,6 +206,6 @@ def lowest_eigenpairs(H: sp.csc_array, k: int) -> tuple[np.ndarray, np.ndarray]:
     while np.any(factorised(sp.csc_array(H + shift * sp.eye_array(n))).U.diagonal() < 0):
         shift *= 2
     start = np.random.default_rng(0).standard_normal(n)  # the same in every run
-    values, vectors = eigsh(H, k, sigma=-shift, which="LM", v0=start, ncv=min(n, 4 * k + 20))
+    values, vectors = eigsh(H, k, sigma=-shift, which="LM", v0=start, ncv=min(n, 2 * k + 20), tol=1e-11)
     order = np.argsort(values)
     return values[order], vectors[:, order]

@@ -13,8 +13,8 @@ from mepmeta.geometry import Spheres
 
 __all__ = ["ZeroModes", "zero_modes"]
 
-#: A symmetry explains a zero mode when so much of the length of its generator lies in the zero modes.
-OVERLAP = 0.9
+#: A symmetry explains a soft mode when so much of the length of each lies along the other: half of its square.
+OVERLAP = 0.5**0.5
 #: Volume of the rotations about one axis; of all states that a collinear one, or another, is rotated into.
 ROTATIONS = {0: 1.0, 1: 2 * np.pi, 2: 4 * np.pi, 3: 8 * np.pi**2}
 
