@@ -20,7 +20,7 @@ NOTEBOOK := JUPYTER_PREFER_ENV_PATH=1 TQDM_DISABLE=1 MPLBACKEND=module://matplot
 
 # Pages are run one after another and compile much the same functions: keep what XLA compiled. Log level 3, because on
 # some processors the loader reports, harmlessly, on stderr a tuning flag it does not know, and a page must not write there.
-# The tests run in parallel and go without: two processes may write one entry at once.
+# Of the tests, which run in parallel, the notebooks have a folder for each worker (tests/notebooks/conftest.py).
 CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
     JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1 TF_CPP_MIN_LOG_LEVEL=3
 
@@ -52,6 +52,7 @@ test: $(READY) ## lint, unit tests and doctests, every notebook against its refe
 	$(BIN)/ruff check .
 	$(BIN)/pytest -n $(JOBS)
 	$(NOTEBOOK) $(BIN)/pytest --nbval --nbval-current-env tests/notebooks -n $(JOBS) --dist loadscope
+	@mkdir -p .cache/jax && cp -n .cache/jax-*/* .cache/jax/ 2>/dev/null || true
 
 reference: $(READY) ## run the pages and store their outputs as the new references
 	$(NOTEBOOK) $(CACHE) $(BIN)/python tests/reference.py $(PAGES)
