@@ -184,8 +184,8 @@ def _project(x: list[Array], v: list[Array]) -> list[Array]:
 
 
 def _unit(v: list[Array]) -> list[Array]:
-    length = jnp.sqrt(_dot(v, v))
-    return [a / length for a in v]
+    scale = 1 / jnp.sqrt(_dot(v, v))
+    return [scale * a for a in v]
 
 
 def _detour(x: list[Array]) -> list[Array]:

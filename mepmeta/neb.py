@@ -74,34 +74,42 @@ def _band(
     energy: Energy, path: Array, beta: float | Array, geometry: Geometry, tangent: Tangent, climb: bool | Array
 ) -> _Band:
     """``climb`` may say for each inner image how often the gradient along the path is removed: 2 climbs, 0 descends."""
-    inner = path[1:-1]
-    lengths, forward, back = jax.vmap(geometry.connect)(path[:-1], path[1:])
+    inner, each = path[1:-1], jax.vmap
+    lengths, forward, back = each(geometry.connect)(path[:-1], path[1:])
     forward, backward = forward[1:], -back[:-1]
     energies = None
     # The smooth tangent without climbing needs no energy at all, as the paper points out.
     if climb is False and tangent != "improved":
-        gradients = jax.vmap(jax.grad(energy))(inner)
+        gradients = each(lambda x: geometry.project(x, jax.grad(energy)(x)))(inner)
     else:
-        energies, gradients = jax.vmap(jax.value_and_grad(energy))(inner)
+
+        def rise(x: Array) -> tuple[Array, Array]:
+            value, gradient = jax.value_and_grad(energy)(x)
+            return value, geometry.project(x, gradient)
+
+        energies, gradients = each(rise)(inner)
         energies = jnp.concatenate([energy(path[0])[None], energies, energy(path[-1])[None]])
-    gradients = jax.vmap(geometry.project)(inner, gradients)
 
-    if tangent == "smooth":
-        tau = tangents.smooth(forward, backward, gradients, beta)
-    elif tangent == "improved":
-        tau = tangents.improved(forward, backward, energies)
-    else:
-        tau = tangents.central(forward, backward)
-
-    unit = tau / jnp.sqrt(_dot(tau, tau))
-    shape = (-1,) + (1,) * (path.ndim - 1)
-    stretch = (lengths[1:] - lengths[:-1]).reshape(shape)
+    stretch = lengths[1:] - lengths[:-1]
     remove = jnp.ones_like(stretch)
     if climb is not False:
-        top = jnp.argmax(energies[1:-1])
-        remove = remove.at[top].set(2) if climb is True else climb.reshape(shape)
+        remove = remove.at[jnp.argmax(energies[1:-1])].set(2) if climb is True else climb
         stretch = jnp.where(remove == 1, stretch, 0)
-    return _Band(gradients - remove * _dot(gradients, unit) * unit, stretch, tau, unit, energies)
+
+    if tangent == "smooth":
+        weights = each(lambda *v: tangents.smooth_weight(*v, beta))(forward, backward, gradients)
+    elif tangent == "improved":
+        weights = tangents.improved_weight(energies)
+    else:
+        weights = jnp.full_like(stretch, 0.5)
+
+    def across(a: Array, forward: Array, backward: Array, gradient: Array, remove: Array) -> tuple[Array, ...]:
+        tau = a * forward + (1 - a) * backward
+        unit = tau * (1 / jnp.sqrt(jnp.sum(tau * tau)))
+        return gradient - remove * jnp.sum(gradient * unit) * unit, tau, unit
+
+    perpendicular, tau, unit = each(across)(weights, forward, backward, gradients, remove)
+    return _Band(perpendicular, stretch.reshape((-1,) + (1,) * (path.ndim - 1)), tau, unit, energies)
 
 
 def _neb_step(
