@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array, lax
 from jax.tree_util import register_static
 
-from mepmeta._arctangent import arctan_ratio
+from mepmeta._vectorised import arctan_ratio
 
 __all__ = ["Flat", "Geometry", "Spheres", "angles_to_spin", "spin_to_angles"]
 

@@ -11,6 +11,7 @@ from jax import Array, lax
 
 from mepmeta import tangents
 from mepmeta._checks import as_pytree, check_count, check_energy, check_option, check_params, check_path, known
+from mepmeta._vectorised import total
 from mepmeta.geometry import Flat, Geometry
 
 __all__ = ["Iteration", "NEBParams", "iterate", "neb_step"]
@@ -74,20 +75,20 @@ def _band(
     energy: Energy, path: Array, beta: float | Array, geometry: Geometry, tangent: Tangent, climb: bool | Array
 ) -> _Band:
     """``climb`` may say for each inner image how often the gradient along the path is removed: 2 climbs, 0 descends."""
-    inner, each = path[1:-1], jax.vmap
-    lengths, forward, back = each(geometry.connect)(path[:-1], path[1:])
+    inner = path[1:-1]
+    lengths, forward, back = jax.vmap(geometry.connect)(path[:-1], path[1:])
     forward, backward = forward[1:], -back[:-1]
     energies = None
     # The smooth tangent without climbing needs no energy at all, as the paper points out.
     if climb is False and tangent != "improved":
-        gradients = each(lambda x: geometry.project(x, jax.grad(energy)(x)))(inner)
+        gradients = jax.vmap(lambda x: geometry.project(x, jax.grad(energy)(x)))(inner)
     else:
 
         def rise(x: Array) -> tuple[Array, Array]:
             value, gradient = jax.value_and_grad(energy)(x)
             return value, geometry.project(x, gradient)
 
-        energies, gradients = each(rise)(inner)
+        energies, gradients = jax.vmap(rise)(inner)
         energies = jnp.concatenate([energy(path[0])[None], energies, energy(path[-1])[None]])
 
     stretch = lengths[1:] - lengths[:-1]
@@ -97,7 +98,7 @@ def _band(
         stretch = jnp.where(remove == 1, stretch, 0)
 
     if tangent == "smooth":
-        weights = each(lambda *v: tangents.smooth_weight(*v, beta))(forward, backward, gradients)
+        weights = jax.vmap(lambda *v: tangents.smooth_weight(*v, beta))(forward, backward, gradients)
     elif tangent == "improved":
         weights = tangents.improved_weight(energies)
     else:
@@ -105,10 +106,10 @@ def _band(
 
     def across(a: Array, forward: Array, backward: Array, gradient: Array, remove: Array) -> tuple[Array, ...]:
         tau = a * forward + (1 - a) * backward
-        unit = tau * (1 / jnp.sqrt(jnp.sum(tau * tau)))
-        return gradient - remove * jnp.sum(gradient * unit) * unit, tau, unit
+        unit = tau * (1 / jnp.sqrt(total(tau * tau)))
+        return gradient - remove * total(gradient * unit) * unit, tau, unit
 
-    perpendicular, tau, unit = each(across)(weights, forward, backward, gradients, remove)
+    perpendicular, tau, unit = jax.vmap(across)(weights, forward, backward, gradients, remove)
     return _Band(perpendicular, stretch.reshape((-1,) + (1,) * (path.ndim - 1)), tau, unit, energies)
 
 

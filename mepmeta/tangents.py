@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from mepmeta._vectorised import total
+
 __all__ = ["central", "improved", "smooth", "weight"]
 
 
@@ -125,4 +127,4 @@ def smooth(forward: Array, backward: Array, gradients: Array, beta: float | Arra
 
 def smooth_weight(forward: Array, backward: Array, gradient: Array, beta: float | Array) -> Array:
     """The weight of the forward difference in :func:`smooth`, at one image."""
-    return weight(jnp.sum(gradient * backward), jnp.sum(gradient * forward), beta)
+    return weight(total(gradient * backward), total(gradient * forward), beta)

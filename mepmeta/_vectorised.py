@@ -1,11 +1,11 @@
-"""The arctangent as a polynomial: the compiler computes it for several spins at a time, the library's for one."""
+"""Arithmetic written so that the compiler does it for several spins or paths at a time."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-__all__ = ["arctan_ratio"]
+__all__ = ["arctan_ratio", "total"]
 
 #: Coefficients of arctan(sqrt(q))/sqrt(q) on [0, 1]: the polynomial of degree 19 that agrees with it at the Chebyshev
 #: nodes of the interval, computed with 60 digits. It is off by less than 4e-17; rounding adds two units.
@@ -27,7 +27,10 @@ def _polynomial(coefficients: tuple[float, ...], q: Array) -> Array:
 
 @jax.custom_jvp
 def arctan_ratio(q: Array) -> Array:
-    r""":math:`\arctan(\sqrt q)/\sqrt q` for q in [0, 1], smooth at 0, to two units in the last place."""
+    r""":math:`\arctan(\sqrt q)/\sqrt q` for q in [0, 1], smooth at 0, to two units in the last place.
+
+    The library's arctangent is a call for every single number.
+    """
     return _polynomial(ARCTAN, q)
 
 
@@ -36,3 +39,8 @@ def _arctan_ratio_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Ar
     # The derivative as a polynomial of its own: reverse mode then keeps q, and not every power on the way.
     (q,), (dq,) = primals, tangents
     return arctan_ratio(q), _polynomial(SLOPE, q) * dq
+
+
+def total(x: Array) -> Array:
+    """Sum of an image. A few coordinates are added one by one: a sum is a loop of its own, not fused with the rest."""
+    return sum(jnp.ravel(x)[i] for i in range(x.size)) if x.size <= 4 else jnp.sum(x)

@@ -1,4 +1,4 @@
-"""The arctangent as a polynomial, against the library's."""
+"""The arctangent as a polynomial, against the library's; sums."""
 
 import math
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mepmeta as mm
-from mepmeta._arctangent import arctan_ratio
+from mepmeta._vectorised import arctan_ratio, total
 
 TANGENTS = np.concatenate([np.linspace(0, 1, 5001)[1:], 10.0 ** -np.arange(0, 150, 0.5)])
 
@@ -79,3 +79,9 @@ def test_single_precision_angles():
         distance = mm.Spheres().distance(x, y)
         assert distance.dtype == jnp.float32
         assert distance == pytest.approx(angle, abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1,), (2,), (3,), (2, 2), (5,), (4, 3)])
+def test_total_is_the_sum(shape):
+    x = jax.random.normal(jax.random.key(0), shape)
+    assert total(x) == pytest.approx(float(jnp.sum(x)), rel=1e-15) and total(x).shape == ()
