@@ -10,7 +10,6 @@ from jax.tree_util import Partial
 from tqdm import tqdm
 
 import mepmeta as mm
-from mepmeta import methods
 from mepmeta.examples import FILM_PUBLISHED
 
 spheres = mm.Spheres()
@@ -344,19 +343,6 @@ def test_a_large_unit_of_energy_with_the_default_tolerances():
 # Options
 
 
-@pytest.mark.parametrize(
-    "method",
-    [
-        methods.SteepestDescent(),
-        methods.Momentum(),
-        methods.VelocityProjection(),
-        methods.FIRE(),
-        methods.StringMethod(),
-        methods.ConjugateGradient(),
-        methods.LBFGS(),
-    ],
-    ids=lambda m: type(m).__name__,
-)
 def test_every_method_converges(method):
     A, b = TILTED
     r = find(spin(A, b), X, -X, method=method)
