@@ -393,6 +393,17 @@ def test_ends_that_are_kept_as_they_are():
     assert r.converged and jnp.array_equal(r.path[0], start) and r.barrier == pytest.approx(0.64, abs=1e-10)
 
 
+@pytest.mark.parametrize("climb", [True, False])
+@pytest.mark.parametrize("angle", [1.7, 2.0, 2.6])
+def test_a_saddle_beyond_an_end_does_not_count(angle, climb):
+    """The saddle is at pi/2; from the start behind it the way to -x leads downhill."""
+    start = jnp.array([np.cos(angle), np.sin(angle), 0.0])
+    for ends in ((start, -X), (-X, start)):
+        r = find(PAPER, *ends, relax_endpoints=False, climb=climb)
+        assert not r.converged and "end" in r.message and "no minimum" in r.message
+    assert find(PAPER, start, X, relax_endpoints=False, climb=climb).converged
+
+
 # What goes wrong, in words
 
 
