@@ -151,7 +151,9 @@ class Heisenberg:
     .. math:: E[S] = -\sum_{\text{bonds}} \big[J\,S\cdot S' + \mathbf D\cdot(S\times S')\big]
         - \sum_m\sum_n K_m\,(\mathbf a_m\cdot S_n)^2 - \sum_n \mathbf b\cdot S_n
 
-    :math:`S'` is the spin at the cell index of :math:`S` plus the offset of the bond. Every pair is listed once.
+    :math:`S'` is the spin at the cell index of :math:`S` plus the offset of the bond. Every pair of the endless
+    lattice is listed once. On a short periodic axis bonds of different offsets may join the same two spins, as 1 and 2
+    do on three cells, and one of offset 1 joins the two spins of two cells on both their sides: all of them count.
     Several spins in a cell are one more axis of the lattice, not periodic, with couplings given site by site.
 
     Args:
@@ -166,8 +168,8 @@ class Heisenberg:
     the constants: ``jax.grad`` by a ``Heisenberg`` is a ``Heisenberg`` of derivatives.
 
     Raises:
-        ValueError: bonds that do not fit into the lattice or join a spin to itself, a pair listed from both ends, a
-            zero axis, constants that are not finite or have another shape, a state of another shape.
+        ValueError: bonds that do not fit into the lattice or join a spin to itself, a pair listed twice or
+            from both ends, a zero axis, constants that are not finite or have another shape, a state of another shape.
 
     >>> import jax.numpy as jnp, mepmeta as mm
     >>> bonds = [mm.Bond((1, 0), J=1.0, D=(0, 0.3, 0)), mm.Bond((0, 1), J=1.0, D=(-0.3, 0, 0))]
@@ -196,6 +198,8 @@ class Heisenberg:
         for offset in self._offsets:
             if tuple(-o for o in offset) in self._offsets:
                 raise ValueError(f"the bond {offset} is listed from both its ends: list every pair of spins once")
+            if self._offsets.count(offset) > 1:
+                raise ValueError(f"the bond {offset} is listed twice: add up its couplings in one Bond")
         self._couplings = tuple(
             (
                 self._constant(bond.J, (), f"J of bond {bond.offset}"),
