@@ -48,7 +48,7 @@ class Momentum:
     """
 
     spacing: ClassVar[str] = "springs"
-    step: float | Array = 0.8
+    step: float | Array = 0.4
     friction: float | Array = 0.1
 
     def init(self, path: Array) -> Array:
