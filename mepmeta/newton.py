@@ -68,6 +68,7 @@ def newton_step(
     g = geometry.project(x, jax.grad(energy)(x))
     r = -turned(g)
     size = jnp.linalg.norm(jnp.ravel(r))
+    stop = size * jnp.minimum(0.1, jnp.sqrt(size / (1 + size)))
     tiny = jnp.finfo(x.dtype).tiny
 
     def to_edge(p: Array, d: Array) -> Array:
@@ -76,23 +77,20 @@ def newton_step(
         return p + (jnp.sqrt(jnp.maximum(b * b - a * c, 0)) - b) / jnp.maximum(a, tiny) * d
 
     def body(s: tuple) -> tuple:
-        p, r, d, stop, done, k = s
+        p, r, d, done, k = s
         Hd = turned_product(d)
         curvature, rr = jnp.vdot(d, Hd), jnp.vdot(r, r)
-        # To a tenth, and more exactly the shorter the first step along the force is against the trust region.
-        first = size * rr / jnp.maximum(jnp.abs(curvature), tiny)
-        stop = jnp.where(k == 0, size * jnp.minimum(0.1, jnp.sqrt(first / radius)), stop)
         alpha = rr / jnp.where(curvature > 0, curvature, 1)
         inner = p + alpha * d
         leaves = (curvature <= 0) | (jnp.vdot(inner, inner) >= radius**2)
         after = r - alpha * Hd
         done = leaves | (jnp.linalg.norm(jnp.ravel(after)) <= stop)
         d_after = after + jnp.vdot(after, after) / jnp.maximum(rr, tiny) * d
-        return jnp.where(leaves, to_edge(p, d), inner), after, d_after, stop, done, k + 1
+        return jnp.where(leaves, to_edge(p, d), inner), after, d_after, done, k + 1
 
     zero = jnp.zeros_like(x)
-    start = (zero, r, r, jnp.zeros_like(size), size <= tiny, jnp.zeros((), jnp.int32))
-    p, *_, k = lax.while_loop(lambda s: ~s[4] & (s[5] < PRODUCTS), body, start)
+    start = (zero, r, r, size <= tiny, jnp.zeros((), jnp.int32))
+    p, _, _, _, k = lax.while_loop(lambda s: ~s[3] & (s[4] < PRODUCTS), body, start)
     after = geometry.retract(x, p)
     g_after = geometry.project(after, jax.grad(energy)(after))
     work = -jnp.vdot(turned(g + geometry.project(x, g_after)), p) / 2
