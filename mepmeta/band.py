@@ -66,6 +66,7 @@ def run(
 
     def look(path: Array) -> tuple[Any, Array]:
         band = _band(energy, path, scales.beta, geometry, tangent, remove)
+        band = band._replace(tangent=None)  # nobody asks for it: do not store it
         return band, jnp.max(jax.vmap(geometry.sizes)(band.perpendicular))
 
     def body(s: tuple) -> tuple:

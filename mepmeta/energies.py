@@ -74,13 +74,13 @@ def _cross(u: Sequence, v: Sequence) -> list:
     return [u[i - 2] * v[i - 1] - u[i - 1] * v[i - 2] for i in range(3)]
 
 
-def _bond_field(structure: tuple, couplings: tuple, S: Array) -> Array:
-    """What the partners of a spin add up to: the sum over its bonds of J S' + S' x D, for S with components first.
+def _bond_field(structure: tuple, couplings: tuple, S: list[Array]) -> list[Array]:
+    """What the partners of a spin add up to: the sum over its bonds of J S' + S' x D, component by component.
 
     All neighbours are read from one copy of the lattice with a margin, so that every bond is a slice of it.
     """
     offsets, periodic = structure
-    shape = S.shape[1:]
+    shape = S[0].shape
     margin = [max((abs(offset[a]) for offset in offsets), default=0) for a in range(len(shape))]
 
     def widen(plane: Array) -> Array:
@@ -94,7 +94,7 @@ def _bond_field(structure: tuple, couplings: tuple, S: Array) -> Array:
         return lax.slice(plane, start, [s + n for s, n in zip(start, shape, strict=True)])
 
     # The barrier keeps the compiler from making the copy anew in every loop that reads it.
-    wide = lax.optimization_barrier([widen(S[i]) for i in range(3)])
+    wide = lax.optimization_barrier([widen(plane) for plane in S])
     field = [jnp.zeros_like(S[0])] * 3
     for offset, (J, D) in zip(offsets, couplings, strict=True):
         back = tuple(-o for o in offset)
@@ -107,26 +107,41 @@ def _bond_field(structure: tuple, couplings: tuple, S: Array) -> Array:
             D_back = [at(widen(d), back) if d.ndim else d for d in D]
             turned = zip(field, _cross(T, D), _cross(D_back, U), strict=True)
             field = [h + t + u for h, t, u in turned]
-    return jnp.stack(field)
+    return field
+
+
+def _parts(structure: tuple, constants: tuple, S: Array) -> tuple[Array, Array]:
+    """Energy, and the effective field, minus its gradient: both from one look at the neighbours."""
+    couplings, anisotropy, applied = constants
+    S = [S[i] for i in range(3)]
+    field = _bond_field(structure, couplings, S) if couplings else [jnp.zeros_like(S[0])] * 3
+    bonds = sum(s * h for s, h in zip(S, field, strict=True)) / 2
+    local = sum(applied[..., i] * s for i, s in enumerate(S))
+    field = [h + applied[..., i] for i, h in enumerate(field)]
+    for K, axis in anisotropy:
+        along = sum(axis[..., i] * s for i, s in enumerate(S))
+        local = local + K * along**2
+        field = [h + 2 * K * along * axis[..., i] for i, h in enumerate(field)]
+    # Two sums: the terms of one are often whole numbers, and lose no digits.
+    return -jnp.sum(bonds) - jnp.sum(local), jnp.concatenate([h[None] for h in field])
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _bond_energy(structure: tuple, couplings: tuple, S: Array) -> Array:
-    return -jnp.sum(S * _bond_field(structure, couplings, S)) / 2
+def _energy(structure: tuple, constants: tuple, S: Array) -> Array:
+    return _parts(structure, constants, S)[0]
 
 
-@partial(_bond_energy.defjvp, symbolic_zeros=True)
-def _bond_energy_jvp(structure: tuple, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    """The energy is quadratic in S and linear in its constants: one field is the energy and its gradient."""
-    (couplings, S), (dcouplings, dS) = primals, tangents
-    field = _bond_field(structure, couplings, S)
+@partial(_energy.defjvp, symbolic_zeros=True)
+def _energy_jvp(structure: tuple, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (constants, S), (dconstants, dS) = primals, tangents
+    value, field = _parts(structure, constants, S)
     slope = jnp.zeros((), S.dtype) if isinstance(dS, SymbolicZero) else -jnp.sum(dS * field)
-    if not all(isinstance(d, SymbolicZero) for d in jax.tree.leaves(dcouplings)):
-        dcouplings = jax.tree.map(
-            lambda d: jnp.zeros(d.shape, d.dtype) if isinstance(d, SymbolicZero) else d, dcouplings
+    if not all(isinstance(d, SymbolicZero) for d in jax.tree.leaves(dconstants)):
+        dconstants = jax.tree.map(
+            lambda d: jnp.zeros(d.shape, d.dtype) if isinstance(d, SymbolicZero) else d, dconstants
         )
-        slope = slope - jnp.sum(S * _bond_field(structure, dcouplings, S)) / 2
-    return -jnp.sum(S * field) / 2, slope
+        slope = slope + jax.jvp(lambda c: _parts(structure, c, S)[0], (constants,), (dconstants,))[1]
+    return value, slope
 
 
 @register_pytree_node_class
@@ -136,7 +151,9 @@ class Heisenberg:
     .. math:: E[S] = -\sum_{\text{bonds}} \big[J\,S\cdot S' + \mathbf D\cdot(S\times S')\big]
         - \sum_m\sum_n K_m\,(\mathbf a_m\cdot S_n)^2 - \sum_n \mathbf b\cdot S_n
 
-    :math:`S'` is the spin at the cell index of :math:`S` plus the offset of the bond. Every pair is listed once.
+    :math:`S'` is the spin at the cell index of :math:`S` plus the offset of the bond. Every pair of the endless
+    lattice is listed once. On a short periodic axis bonds of different offsets may join the same two spins, as 1 and 2
+    do on three cells, and one of offset 1 joins the two spins of two cells on both their sides: all of them count.
     Several spins in a cell are one more axis of the lattice, not periodic, with couplings given site by site.
 
     Args:
@@ -151,8 +168,8 @@ class Heisenberg:
     the constants: ``jax.grad`` by a ``Heisenberg`` is a ``Heisenberg`` of derivatives.
 
     Raises:
-        ValueError: bonds that do not fit into the lattice or join a spin to itself, a pair listed from both ends, a
-            zero axis, constants that are not finite or have another shape, a state of another shape.
+        ValueError: bonds that do not fit into the lattice or join a spin to itself, a pair listed twice or
+            from both ends, a zero axis, constants that are not finite or have another shape, a state of another shape.
 
     >>> import jax.numpy as jnp, mepmeta as mm
     >>> bonds = [mm.Bond((1, 0), J=1.0, D=(0, 0.3, 0)), mm.Bond((0, 1), J=1.0, D=(-0.3, 0, 0))]
@@ -181,6 +198,8 @@ class Heisenberg:
         for offset in self._offsets:
             if tuple(-o for o in offset) in self._offsets:
                 raise ValueError(f"the bond {offset} is listed from both its ends: list every pair of spins once")
+            if self._offsets.count(offset) > 1:
+                raise ValueError(f"the bond {offset} is listed twice: add up its couplings in one Bond")
         self._couplings = tuple(
             (
                 self._constant(bond.J, (), f"J of bond {bond.offset}"),
@@ -238,12 +257,8 @@ class Heisenberg:
         if not jnp.issubdtype(jnp.result_type(S), jnp.floating):
             raise ValueError(f"a state holds floats, got {jnp.result_type(S)}")
         S = jnp.moveaxis(S, self._axis_of_components, 0)
-        couplings, anisotropy, field = jax.tree.map(lambda c: c.astype(S.dtype), self.tree_flatten()[0])
-        energy = _bond_energy((self._offsets, self.periodic), couplings, S) if couplings else jnp.zeros((), S.dtype)
-        local = sum(field[..., i] * S[i] for i in range(3))
-        for K, axis in anisotropy:
-            local = local + K * sum(axis[..., i] * S[i] for i in range(3)) ** 2
-        return energy - jnp.sum(local)
+        constants = jax.tree.map(lambda c: c.astype(S.dtype), self.tree_flatten()[0])
+        return _energy((self._offsets, self.periodic), constants, S)
 
     def tree_flatten(self) -> tuple:
         structure = (self.shape, self.periodic, self._offsets, self._axis_of_components)

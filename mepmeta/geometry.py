@@ -5,8 +5,10 @@ from typing import Protocol
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jax.tree_util import register_static
+
+from mepmeta._vectorised import arctan_ratio
 
 __all__ = ["Flat", "Geometry", "Spheres", "angles_to_spin", "spin_to_angles"]
 
@@ -95,78 +97,65 @@ class Spheres:
 
     axis: int = -1
 
-    def _dot(self, u: Array, v: Array) -> Array:
-        return jnp.sum(u * v, axis=self.axis, keepdims=True)
+    def _planes(self, x: Array) -> list[Array]:
+        """The three components, each with an axis of length one in their place."""
+        return [lax.index_in_dim(x, i, self.axis) for i in range(3)]
 
-    def _detour(self, x: Array) -> Array:
-        """Unit vectors perpendicular to ``x``: the way out towards an antipodal spin."""
-        shape = [1] * x.ndim
+    def _joined(self, planes: list[Array]) -> Array:
+        # Not jnp.concatenate: inside its loop the compiler asks for every number which plane it is from.
+        shape = list(planes[0].shape)
         shape[self.axis] = 3
-        # The offsets decide between equal components; an argmin would break up the loop over the spins.
-        size = jnp.abs(x) + jnp.finfo(x.dtype).eps * jnp.arange(3, dtype=x.dtype).reshape(shape)
-        v = self.project(x, (size == jnp.min(size, axis=self.axis, keepdims=True)).astype(x.dtype))
-        return v / jnp.sqrt(self._dot(v, v))
-
-    def _angles(self, x: Array, y: Array) -> tuple[Array, Array, Array, Array, Array]:
-        """Squares of chord, sum and angle; angle over its sine; whether antipodal. Smooth at 0 and free of 0/0."""
-        eps = jnp.finfo(x.dtype).eps
-        chord2, sum2 = self._dot(x - y, x - y), self._dot(x + y, x + y)
-        near, antipodal = chord2 < eps**2, sum2 < (64 * eps) ** 2
-        chord, total = jnp.sqrt(jnp.where(near, 1, chord2)), jnp.sqrt(jnp.where(antipodal, 1, sum2))
-        angle = 2 * jnp.arctan2(chord, jnp.where(antipodal, 0, total))
-        ratio = jnp.where(near | antipodal, 1, 2 * angle / (chord * total))
-        return chord2, sum2, jnp.where(near, chord2, angle**2), ratio, antipodal
+        x = jnp.zeros(shape, planes[0].dtype)
+        for i, plane in enumerate(planes):
+            x = lax.dynamic_update_slice_in_dim(x, plane, i, self.axis)
+        return x
 
     def connect(self, x: Array, y: Array) -> tuple[Array, Array, Array]:
         """Geodesic distance, the tangent vector at ``x`` that leads to ``y``, the one at ``y`` that leads to ``x``."""
-        chord2, sum2, angle2, ratio, antipodal = self._angles(x, y)
-        # Projected from the smaller of y - x and y + x, so that no digits cancel.
-        far = sum2 < chord2
-        there, back = self.project(x, jnp.where(far, x + y, y - x)), self.project(y, jnp.where(far, x + y, x - y))
-        out = jnp.pi * self._detour(x)  # at the other end of the half circle the direction is the same, reversed
-        there, back = jnp.where(antipodal, out, ratio * there), jnp.where(antipodal, out, ratio * back)
-        return jnp.sqrt(jnp.sum(angle2)), there, back
+        x, y = self._planes(x), self._planes(y)
+        angle2, there, back = _arcs(x, y)
+        return jnp.sqrt(jnp.sum(angle2)), self._joined(there), self._joined(back)
 
     def distance(self, x: Array, y: Array) -> Array:
         """Geodesic distance, radian, a scalar."""
-        return jnp.sqrt(jnp.sum(self._angles(x, y)[2]))
+        return jnp.sqrt(jnp.sum(_arcs(self._planes(x), self._planes(y))[0]))
 
     def project(self, x: Array, v: Array) -> Array:
         r"""The part of ``v`` tangent to the spheres at ``x``: :math:`v_i - (v_i\cdot S_i)S_i`."""
-        return v - self._dot(v, x) * x
+        return self._joined(_project(self._planes(x), self._planes(v)))
 
     def retract(self, x: Array, v: Array) -> Array:
         r"""The state reached from ``x`` by the tangent vector ``v``: :math:`(S_i + v_i)/|S_i + v_i|`."""
-        moved = x + v
-        return moved / jnp.sqrt(self._dot(moved, moved))
+        return self._joined(_unit([a + b for a, b in zip(self._planes(x), self._planes(v), strict=True)]))
 
     def interpolate(self, x: Array, y: Array, t: Array) -> Array:
         """The state a fraction ``t`` in [0, 1] of the way: every spin on its great circle."""
-        chord2, sum2, angle2, ratio, antipodal = self._angles(x, y)
-        way = ratio * self.project(x, jnp.where(sum2 < chord2, x + y, y - x))
-        way = jnp.where(antipodal, jnp.pi * self._detour(x), way)
-        near = angle2 < jnp.finfo(x.dtype).eps ** 2
+        x, y = self._planes(x), self._planes(y)
+        angle2, way, _ = _arcs(x, y)
+        near = angle2 < jnp.finfo(t.dtype).eps ** 2
         angle = jnp.sqrt(jnp.where(near, 1, angle2))
-        return jnp.cos(t * jnp.where(near, 0, angle)) * x + jnp.where(near, t, jnp.sin(t * angle) / angle) * way
+        keep, go = jnp.cos(t * jnp.where(near, 0, angle)), jnp.where(near, t, jnp.sin(t * angle) / angle)
+        return self._joined([keep * a + go * w for a, w in zip(x, way, strict=True)])
 
     def frame(self, x: Array) -> tuple[Array, Array]:
         """Two fields of unit vectors that span the tangent planes."""
-        first = self._detour(x)
+        first = self._joined(_detour(self._planes(x)))
         return first, jnp.cross(x, first, axis=self.axis)
 
     def coordinates(self, x: Array, v: Array) -> Array:
         """Coordinates of a tangent vector in an orthonormal basis at ``x``, two for each spin, as a flat array."""
-        return jnp.concatenate([jnp.ravel(self._dot(e, v)) for e in self.frame(x)])
+        return jnp.concatenate([jnp.ravel(jnp.sum(e * v, axis=self.axis)) for e in self.frame(x)])
 
     def tangent(self, x: Array, c: Array) -> Array:
         """The tangent vector at ``x`` with coordinates ``c``."""
         first, second = self.frame(x)
-        a, b = (part.reshape(self._dot(x, x).shape) for part in jnp.split(c, 2))
+        a, b = (part.reshape(self._planes(x)[0].shape) for part in jnp.split(c, 2))
         return a * first + b * second
 
     def sizes(self, v: Array) -> Array:
         """Length of ``v`` for each spin."""
-        return jnp.sqrt(jnp.sum(v * v, axis=self.axis))
+        v = self._planes(v)
+        return jnp.squeeze(jnp.sqrt(_dot(v, v)), self.axis)
 
     def unit(self, x: Array, y: Array) -> Array:
         """A length to measure moves by: one radian."""
@@ -179,6 +168,57 @@ class Spheres:
         wrong = np.abs(np.linalg.norm(x, axis=self.axis) - 1)
         if wrong.max() > 1e-5:
             raise ValueError(f"{name} must hold unit vectors: the length of a spin is off by {wrong.max():.1e}")
+
+
+# The arithmetic of spins, on lists of their three components. The compiler fuses it into few loops, where a sum over an
+# axis of length three would be a loop of its own, with whole arrays read before it and written after.
+
+
+def _dot(u: list[Array], v: list[Array]) -> Array:
+    return u[0] * v[0] + u[1] * v[1] + u[2] * v[2]
+
+
+def _project(x: list[Array], v: list[Array]) -> list[Array]:
+    along = _dot(v, x)
+    return [b - along * a for a, b in zip(x, v, strict=True)]
+
+
+def _unit(v: list[Array]) -> list[Array]:
+    scale = 1 / jnp.sqrt(_dot(v, v))
+    return [scale * a for a in v]
+
+
+def _detour(x: list[Array]) -> list[Array]:
+    """Unit vectors perpendicular to spins: the way out towards an antipodal one."""
+    # The offsets decide between equal components.
+    size = [jnp.abs(a) + i * jnp.finfo(a.dtype).eps for i, a in enumerate(x)]
+    least = jnp.minimum(jnp.minimum(size[0], size[1]), size[2])
+    return _unit(_project(x, [(s == least).astype(s.dtype) for s in size]))
+
+
+def _arcs(x: list[Array], y: list[Array]) -> tuple[Array, list[Array], list[Array]]:
+    """Squares of the angles between spins, the vectors at ``x`` that lead to ``y`` and those at ``y`` to ``x``."""
+    chord, total = [b - a for a, b in zip(x, y, strict=True)], [a + b for a, b in zip(x, y, strict=True)]
+    chord2, total2 = _dot(chord, chord), _dot(total, total)
+    far, antipodal = total2 < chord2, total2 < (64 * jnp.finfo(total2.dtype).eps) ** 2
+    # The tangent of half the angle or, if it is above a right one, of half of what is missing to half a turn.
+    tan2 = jnp.minimum(chord2, total2) / jnp.maximum(chord2, total2)
+    arc = arctan_ratio(tan2)
+    # Up to a right angle no root is needed, and nothing is singular where the spins are parallel.
+    tan = jnp.sqrt(jnp.where(far & ~antipodal, tan2, 1))
+    angle = jnp.pi - jnp.where(antipodal, 0, 2 * tan * arc)
+    angle2 = jnp.where(far, angle**2, 4 * tan2 * arc**2)
+    # Angle over its sine. A quotient comes last: the compiler keeps it, and makes cheaper things anew for every use.
+    ratio = jnp.where(far, angle, arc) * (1 + tan2) / jnp.where(far, 2 * tan, 1)
+    # At the other end of half a turn the direction is the same, reversed.
+    half_turn = [jnp.pi * e for e in _detour(x)]
+
+    def way(x: list[Array], chord: list[Array]) -> list[Array]:
+        # Projected from the smaller of chord and sum, so that no digits cancel.
+        v = _project(x, [jnp.where(far, t, c) for t, c in zip(total, chord, strict=True)])
+        return [jnp.where(antipodal, h, ratio * a) for h, a in zip(half_turn, v, strict=True)]
+
+    return angle2, way(x, chord), way(y, [-c for c in chord])
 
 
 def angles_to_spin(x: Array) -> Array:

@@ -69,7 +69,8 @@ def find_mep(
             :func:`~mepmeta.neb.neb_step`; replaces ``method``, and the tangent is the smooth one.
         tangent: "improved" (the default), "smooth" or "central". "smooth" needs ``params`` for its :math:`\beta`.
         climb: let the highest image climb.
-        relax_endpoints: relax the ends into minima first. If not, they are used as they are.
+        relax_endpoints: relax the ends into minima first. If not, they are used as they are; a saddle that is found
+            beyond such an end, off the path between them, does not count.
         endpoint_tol: largest force on a particle at the relaxed ends, energy over coordinate (radian for spins).
         tol: residual to reach, the same unit.
         max_steps: iterations of the band, at most.
@@ -157,7 +158,7 @@ def _result(search: Search, saddle: StationaryPoint | None, notes: list[str], to
                 points.append(saddle)
             else:
                 point = search.refined(search.at(turn, position), turn, climb=bool(higher), tol=tol)
-                if search.stationary:
+                if search.stationary(point, tol):
                     points.append(point)
                 else:
                     notes = [
@@ -165,7 +166,7 @@ def _result(search: Search, saddle: StationaryPoint | None, notes: list[str], to
                         f"an extremum at {turn:.3g} along the path was not refined into a stationary point",
                     ]
         points = [p._replace(state=public(p.state)) for p in sorted(points, key=lambda p: p.position)]
-    found = saddle or StationaryPoint(path[top], float(energies[top]), float(position[top]), np.zeros(0), 0, 0)
+    found = saddle or StationaryPoint(path[top], float(energies[top]), float(position[top]), np.inf, np.zeros(0), 0, 0)
     message = "; ".join(note for note in notes if note) or "converged on a saddle with one negative mode"
     if found.zero_modes:
         message += f"; {found.zero_modes} zero modes of the saddle: a continuous symmetry moves it"

@@ -11,6 +11,7 @@ from jax import Array, lax
 
 from mepmeta import tangents
 from mepmeta._checks import as_pytree, check_count, check_energy, check_option, check_params, check_path, known
+from mepmeta._vectorised import total
 from mepmeta.geometry import Flat, Geometry
 
 __all__ = ["Iteration", "NEBParams", "iterate", "neb_step"]
@@ -80,28 +81,36 @@ def _band(
     energies = None
     # The smooth tangent without climbing needs no energy at all, as the paper points out.
     if climb is False and tangent != "improved":
-        gradients = jax.vmap(jax.grad(energy))(inner)
+        gradients = jax.vmap(lambda x: geometry.project(x, jax.grad(energy)(x)))(inner)
     else:
-        energies, gradients = jax.vmap(jax.value_and_grad(energy))(inner)
+
+        def rise(x: Array) -> tuple[Array, Array]:
+            value, gradient = jax.value_and_grad(energy)(x)
+            return value, geometry.project(x, gradient)
+
+        energies, gradients = jax.vmap(rise)(inner)
         energies = jnp.concatenate([energy(path[0])[None], energies, energy(path[-1])[None]])
-    gradients = jax.vmap(geometry.project)(inner, gradients)
 
-    if tangent == "smooth":
-        tau = tangents.smooth(forward, backward, gradients, beta)
-    elif tangent == "improved":
-        tau = tangents.improved(forward, backward, energies)
-    else:
-        tau = tangents.central(forward, backward)
-
-    unit = tau / jnp.sqrt(_dot(tau, tau))
-    shape = (-1,) + (1,) * (path.ndim - 1)
-    stretch = (lengths[1:] - lengths[:-1]).reshape(shape)
+    stretch = lengths[1:] - lengths[:-1]
     remove = jnp.ones_like(stretch)
     if climb is not False:
-        top = jnp.argmax(energies[1:-1])
-        remove = remove.at[top].set(2) if climb is True else climb.reshape(shape)
+        remove = remove.at[jnp.argmax(energies[1:-1])].set(2) if climb is True else climb
         stretch = jnp.where(remove == 1, stretch, 0)
-    return _Band(gradients - remove * _dot(gradients, unit) * unit, stretch, tau, unit, energies)
+
+    if tangent == "smooth":
+        weights = jax.vmap(lambda *v: tangents.smooth_weight(*v, beta))(forward, backward, gradients)
+    elif tangent == "improved":
+        weights = tangents.improved_weight(energies)
+    else:
+        weights = jnp.full_like(stretch, 0.5)
+
+    def across(a: Array, forward: Array, backward: Array, gradient: Array, remove: Array) -> tuple[Array, ...]:
+        tau = a * forward + (1 - a) * backward
+        unit = tau * (1 / jnp.sqrt(total(tau * tau)))
+        return gradient - remove * total(gradient * unit) * unit, tau, unit
+
+    perpendicular, tau, unit = jax.vmap(across)(weights, forward, backward, gradients, remove)
+    return _Band(perpendicular, stretch.reshape((-1,) + (1,) * (path.ndim - 1)), tau, unit, energies)
 
 
 def _neb_step(

@@ -19,6 +19,7 @@ class StationaryPoint(NamedTuple):
         state: the state, shape ``shape``.
         energy: its energy.
         position: distance along the path from its start.
+        residual: largest force on a particle there.
         eigenvalues: lowest eigenvalues of the Hessian there.
         index: number of negative ones: 0 for a minimum, 1 for a saddle.
         zero_modes: number of eigenvalues that are zero: directions of a continuous symmetry.
@@ -27,6 +28,7 @@ class StationaryPoint(NamedTuple):
     state: Array
     energy: float
     position: float
+    residual: float
     eigenvalues: np.ndarray
     index: int
     zero_modes: int
@@ -108,8 +110,10 @@ class MEP:
             raise ValueError(f"{file} is not a saved MEP: it has no {', '.join(sorted(missing))}")
         rows = zip(*(columns.pop(f"points.{name}") for name in StationaryPoint._fields), strict=True)
         values = {name: value.item() if value.ndim == 0 else value for name, value in columns.items()}
-        points = [StationaryPoint(*row)._replace(energy=float(row[1]), position=float(row[2])) for row in rows]
-        values["points"] = tuple(p._replace(index=int(p.index), zero_modes=int(p.zero_modes)) for p in points)
+        plain = {name: kind for name, kind in StationaryPoint.__annotations__.items() if kind in (int, float)}
+        points = [StationaryPoint(*row) for row in rows]
+        points = [p._replace(**{name: kind(getattr(p, name)) for name, kind in plain.items()}) for p in points]
+        values["points"] = tuple(points)
         return cls(**(values | {name: jnp.asarray(values[name]) for name in ("path", "saddle")}))
 
 

@@ -143,6 +143,12 @@ class Search:
         self.restart()
         return saddle._replace(position=float(s[n]))
 
+    def turns_back(self) -> bool:
+        """Whether the ways from the highest image to its two neighbours lead the same way."""
+        before, top, after = self.path[self.top - 1 : self.top + 2]
+        one, other = (self.geometry.connect(top, x)[1] for x in (before, after))
+        return bool(jnp.vdot(one, other) > 0)
+
     def profile(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         s, slopes = chain.slopes(self.energy, self.path, self.geometry, self.band.unit)
         return np.asarray(s), np.asarray(self.band.energies), np.asarray(slopes)
@@ -160,17 +166,27 @@ class Search:
 
     def refined(self, x: Array, position: float, *, climb: bool, tol: float) -> StationaryPoint:
         """The stationary state near x, a saddle or a minimum, and its modes."""
-        sharp = max(SHARPER * tol, 100 * float(jnp.finfo(x.dtype).eps) * float(self.scales.curvature))
-        found = newton(self.energy, x, climb=climb, geometry=self.geometry, tol=sharp, unit=self.unit)
+        found = newton(
+            self.energy, x, climb=climb, geometry=self.geometry, tol=max(SHARPER * tol, self.rounding), unit=self.unit
+        )
         self.evaluations += found.evaluations
-        self.force, self.stationary = found.residual, found.residual <= max(tol, sharp)
         return self.described(found.state, position)
+
+    @property
+    def rounding(self) -> float:
+        """The least force that can be told from zero."""
+        return 100 * float(jnp.finfo(self.path.dtype).eps) * float(self.scales.curvature)
+
+    def stationary(self, point: StationaryPoint, tol: float) -> bool:
+        return point.residual <= max(tol, self.rounding)
 
     def described(self, x: Array, position: float) -> StationaryPoint:
         """A stationary state with its modes."""
         modes = self.modes(x)
         value = float(_compiled.energies(self.energy, x[None])[0])
-        return StationaryPoint(x, value, float(position), modes.values, modes.negative, modes.zero)
+        force = float(_compiled.force(self.energy, x, self.geometry))
+        self.evaluations += 1
+        return StationaryPoint(x, value, float(position), force, modes.values, modes.negative, modes.zero)
 
 
 def converge(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint | None, str]:
@@ -189,6 +205,8 @@ def converge(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint |
             break
         profile = profile_of(*search.profile())
         position = profile.x[search.top] if climb else highest(profile)
+        if position in (profile.x[0], profile.x[-1]):
+            return None, "the path is highest at an end, and that end is no minimum"
         saddle = search.refined(search.at(position, profile.x), position, climb=True, tol=tol)
         if saddle.index == 0:
             return None, "the highest point of the path is no saddle: the ends are not separated by a barrier"
@@ -196,8 +214,9 @@ def converge(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint |
             search.kick(saddle.state)
             left += 1
             continue
-        if not search.stationary:
-            return None, f"the highest image was not refined into a saddle: the force on it is still {search.force:.1e}"
+        if not search.stationary(saddle, tol):
+            force = f"the force on it is still {saddle.residual:.1e}"
+            return None, f"the highest image was not refined into a saddle: {force}"
         if climb:
             saddle = search.adopt(saddle)
             if saddle is None:
@@ -205,6 +224,8 @@ def converge(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint |
             if not search.finish(tol):
                 break
             E = search.band.energies
+            if search.turns_back():
+                return None, "the path turns back at its saddle, which lies beyond an end that is no minimum"
             if E[search.top] - saddle.energy > PROMINENCE * (saddle.energy - E[0]):
                 continue  # the path has come to lead over a higher one
         return saddle, f"a saddle of higher index was left {left} times" if left else ""

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from mepmeta._vectorised import total
+
 __all__ = ["central", "improved", "smooth", "weight"]
 
 
@@ -57,6 +59,11 @@ def improved(forward: Array, backward: Array, energies: Array) -> Array:
 
     Source: Eq. (3) of :cite:t:`bushuev2020`, after :cite:t:`henkelman2000tangent`.
     """
+    return _mean(improved_weight(energies), forward, backward)
+
+
+def improved_weight(energies: Array) -> Array:
+    """The weights of the forward differences in :func:`improved`, at the inner images."""
     left, here, right = energies[:-2], energies[1:-1], energies[2:]
     larger = jnp.maximum(jnp.abs(right - here), jnp.abs(left - here))
     smaller = jnp.minimum(jnp.abs(right - here), jnp.abs(left - here))
@@ -65,8 +72,7 @@ def improved(forward: Array, backward: Array, energies: Array) -> Array:
     a = jnp.where(right > left, uphill, 1 - uphill)
     # At right == left the two weights are equal, so it does not matter which of the lines above took it.
     a = jnp.where((right > here) & (here > left), 1.0, a)
-    a = jnp.where((right < here) & (here < left), 0.0, a)
-    return _mean(a, forward, backward)
+    return jnp.where((right < here) & (here < left), 0.0, a)
 
 
 def weight(a: Array, b: Array, beta: float | Array) -> Array:
@@ -116,6 +122,9 @@ def smooth(forward: Array, backward: Array, gradients: Array, beta: float | Arra
 
     Source: Section 3 of :cite:t:`bushuev2020`.
     """
-    axes = tuple(range(1, forward.ndim))
-    a = weight(jnp.sum(gradients * backward, axes), jnp.sum(gradients * forward, axes), beta)
-    return _mean(a, forward, backward)
+    return _mean(jax.vmap(lambda *v: smooth_weight(*v, beta))(forward, backward, gradients), forward, backward)
+
+
+def smooth_weight(forward: Array, backward: Array, gradient: Array, beta: float | Array) -> Array:
+    """The weight of the forward difference in :func:`smooth`, at one image."""
+    return weight(total(gradient * backward), total(gradient * forward), beta)

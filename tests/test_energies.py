@@ -286,6 +286,15 @@ def test_single_precision_stays_single():
     assert {g.dtype for g in jax.tree.leaves(by_constants(H, single))} == {jnp.dtype(jnp.float64)}  # those of H
 
 
+def test_bonds_that_wrap_onto_the_same_pair_all_count():
+    """On three cells 1 and 2 lead to the same two neighbours; on two cells 1 leads to the other one on both sides."""
+    up, one = mm.ferromagnet((3,)), mm.ferromagnet((3,)).at[0].set(jnp.array([0.0, 0.0, -1.0]))
+    H = mm.Heisenberg((3,), [mm.Bond((1,), 1.0), mm.Bond((2,), 0.5)])
+    assert H(up) == -4.5 and H(one) == 1.5
+    two = mm.Heisenberg((2,), [mm.Bond((1,), 1.0)])
+    assert two(up[:2]) == -2 and two(one[:2]) == 2
+
+
 MISTAKES = {
     "no axes": (lambda: mm.Heisenberg(()), r"positive integers, got \(\)"),
     "no cells": (lambda: mm.Heisenberg((3, 0)), r"positive integers, got \(3, 0\)"),
@@ -298,6 +307,14 @@ MISTAKES = {
     "both ends": (
         lambda: mm.Heisenberg((3, 3), [mm.Bond((1, 0), 1.0), mm.Bond((-1, 0), 1.0)]),
         "is listed from both its ends",
+    ),
+    "both ends of two cells": (
+        lambda: mm.Heisenberg((2,), [mm.Bond((1,), 1.0), mm.Bond((-1,), 1.0)]),
+        "is listed from both its ends",
+    ),
+    "twice": (
+        lambda: mm.Heisenberg((3, 3), [mm.Bond((1, 0), 1.0), mm.Bond((0, 1)), mm.Bond((1, 0), D=(0, 0, 1))]),
+        r"the bond \(1, 0\) is listed twice",
     ),
     "axis of zero": (lambda: mm.Heisenberg((3,), anisotropy=[(1.0, (0, 0, 0))]), "anisotropy axis 0 must not be zero"),
     "NaN": (lambda: mm.Heisenberg((3,), [mm.Bond((1,), np.nan)]), r"J of bond \(1,\) must be finite, got nan"),

@@ -11,16 +11,6 @@ import mepmeta as mm
 from mepmeta import methods
 
 flat, spheres = mm.Flat(), mm.Spheres()
-METHODS = [
-    methods.SteepestDescent(),
-    methods.Momentum(),
-    methods.VelocityProjection(),
-    methods.FIRE(),
-    methods.StringMethod(),
-    methods.ConjugateGradient(),
-    methods.LBFGS(),
-]
-every_method = pytest.mark.parametrize("method", METHODS, ids=lambda m: type(m).__name__)
 
 # A quadratic with largest curvature 1 whose axes are not those of the coordinates, and its minimum.
 Q = np.linalg.qr(np.random.default_rng(1).normal(size=(4, 4)))[0]
@@ -48,12 +38,10 @@ def run(method, steps):
 many = jax.jit(run, static_argnums=1)
 
 
-@every_method
 def test_converges_to_the_minimum_of_a_quadratic(method):
     np.testing.assert_allclose(many(method, 600)[-1, 0], MINIMUM, atol=1e-9)
 
 
-@every_method
 def test_on_spheres_moves_are_tangent_and_lead_to_the_minimum(method):
     """E = -sum b.S for two images of two spins; every b is 1 long, and so is every curvature at the minimum."""
     start = np.random.default_rng(2).normal(size=(2, 2, 3))
@@ -76,7 +64,6 @@ def test_on_spheres_moves_are_tangent_and_lead_to_the_minimum(method):
     np.testing.assert_allclose(x, jnp.stack([PULL, PULL]), atol=1e-8)
 
 
-@every_method
 def test_an_update_depends_on_its_arguments_only(method):
     """Called twice it gives the same, compiled or not; what it was given is not changed."""
     memory = method.init(X0)
@@ -91,7 +78,6 @@ def test_an_update_depends_on_its_arguments_only(method):
     np.testing.assert_allclose(many(method, 2)[1], x1 + expected, atol=1e-14)
 
 
-@every_method
 def test_a_method_is_a_pytree_of_its_numbers(method):
     assert len(jax.tree.leaves(method)) >= 1
     doubled = jax.tree.map(lambda number: 2 * number, method)
@@ -172,7 +158,6 @@ def test_second_step_of_conjugate_gradients_by_hand():
 # Derivatives
 
 
-@every_method
 def test_derivative_by_the_step(method):
     """Of six steps, one after the other, forwards and backwards."""
     method = replace(method, memory=2) if isinstance(method, methods.LBFGS) else method

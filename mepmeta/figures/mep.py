@@ -12,10 +12,9 @@ from mepmeta.figures.style import BLACK, BLUE, GREEN, PINK, RED, SKY, YELLOW
 from mepmeta.lattices import positions
 from mepmeta.result import MEP
 
-__all__ = ["convergence_histories", "energy_profile", "spin_texture"]
+__all__ = ["energy_profile", "spin_texture"]
 
 COLOURS = [BLUE, RED, GREEN, YELLOW, PINK, SKY, BLACK]
-STYLES = ["-", "--", "-.", ":"]
 #: Marks of the points of a path, by their index.
 KINDS = {"minimum": "v", "saddle": "^", "saddle of higher index": "X"}
 #: Number of corners of the cell around a site, and the angle of the first one, degree.
@@ -98,32 +97,4 @@ def spin_texture(
         ax.grid(False)
         ax.spines[:].set_visible(False)
     figure.colorbar(shown, ax=axes, label="$S_z$", ticks=[-1, 0, 1], shrink=0.8, aspect=15)
-    return figure
-
-
-def convergence_histories(
-    runs: Mapping[str, np.ndarray],
-    *,
-    cost: int = 1,
-    tol: float | None = None,
-    unit: str = "$J$",
-) -> Figure:
-    """Residual of the band against iterations or against gradients, one curve a run.
-
-    Args:
-        runs: label to residuals after every iteration, each of shape ``(steps,)``.
-        cost: gradients of a state in an iteration; with 1 the axis counts iterations.
-        tol: the residual that was wanted, marked by a line.
-        unit: symbol of the unit of energy.
-    """
-    figure, ax = plt.subplots(figsize=(5.6, 3.6))
-    for n, (label, residuals) in enumerate(runs.items()):
-        k = cost * (1 + np.arange(len(residuals)))
-        style = STYLES[n % len(STYLES)]
-        ax.loglog(k, residuals, style, color=COLOURS[n % len(COLOURS)], linewidth=0.9, label=label)
-    if tol is not None:
-        ax.axhline(tol, color=BLACK, linewidth=0.8, linestyle=":")
-        ax.annotate("wanted", (0.01, tol), xycoords=("axes fraction", "data"), va="bottom", fontsize=8)
-    ax.set(xlabel="iteration" if cost == 1 else "gradients of a state", ylabel=f"residual ({unit}/rad)")
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure

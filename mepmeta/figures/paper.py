@@ -141,6 +141,7 @@ def curves(
     xlabel: str,
     ylabel: str,
     logx: bool = False,
+    logy: bool = False,
     markers: bool = False,
     marks: Sequence[tuple[float, str]] = (),
     level: float | None = None,
@@ -150,7 +151,7 @@ def curves(
     Args:
         series: label to abscissae and ordinates, each of shape ``(n,)``.
         xlabel, ylabel: axis labels with symbol and unit.
-        logx: logarithmic abscissae.
+        logx, logy: logarithmic abscissae, ordinates.
         markers: a mark on every point.
         marks: abscissae to mark with a vertical line, each with a label.
         level: an ordinate to mark with a horizontal line.
@@ -165,7 +166,9 @@ def curves(
     if level is not None:
         ax.axhline(level, color=BLACK, linewidth=0.8, linestyle=":")
     ax.set(xlabel=xlabel, ylabel=ylabel, xscale="log" if logx else "linear")
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=len(series))
+    if logy:
+        ax.set_yscale("log")
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=min(len(series), 4))
     return figure
 
 
