@@ -65,7 +65,7 @@ def zero_modes(energy: Callable, x: Array, values: np.ndarray, vectors: np.ndarr
     if strange.size or len(names) != modes.shape[1]:
         raise ValueError(
             f"the state has soft modes (eigenvalues {', '.join(f'{v:.1e}' for v in values)}), of which only these are "
-            f"explained: {', '.join(names) or 'none'}. The volume of the others is not known, and so neither is the rate"
+            f"explained: {', '.join(names) or 'none'}. The volume of the others is not known, nor is the rate"
         )
     return ZeroModes(modes, tuple(names), float(np.log(volume) + np.sum(np.log(np.linalg.svd(G @ modes)[1]))))
 

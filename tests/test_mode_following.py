@@ -10,8 +10,9 @@ import mepmeta as mm
 def test_the_papers_saddles_in_both_charts():
     spin = mm.Heisenberg((1,), anisotropy=[(1.0, (1, 0, 0)), (-2.0, (0, 0, 1))])
     found = mm.find_saddles(spin, jnp.array([[1.0, 0.0, 0.0]]), geometry=mm.Spheres(), progress=False)
-    np.testing.assert_allclose(sorted((f.state[0].round(8) + 0.0).tolist() for f in found), [[0, -1, 0], [0, 1, 0]], atol=1e-8)
-    # The poles are maxima; in angles, where the longitude means nothing there, they pass for saddles of the second mode.
+    states = sorted((f.state[0].round(8) + 0.0).tolist() for f in found)
+    np.testing.assert_allclose(states, [[0, -1, 0], [0, 1, 0]], atol=1e-8)
+    # The poles are maxima. In angles, where the longitude means nothing there, they pass for saddles of the other mode.
     flat = mm.find_saddles(mm.single_spin(), jnp.array([0.0, 0.0]), modes=1, progress=False)
     np.testing.assert_allclose(sorted(float(f.state[1]) for f in flat), [-np.pi / 2, np.pi / 2], atol=1e-8)
     for saddle in (*found, *flat):
