@@ -33,7 +33,7 @@ RUNS = [
     *[("core", a, x, 0.01, n) for x, n in [(4, 4000), (5, 4000), (6, 4000)] for a in DAMPINGS if (x, a) != (4, 0.5)],
     *[("core", a, 6, 0.005, 2000) for a in (0.05, 0.5, 2.0)],
     *[("crossing", a, 4, dt, 4000) for a in (0.05, 0.5, 2.0) for dt in (0.1, 0.01, 0.001)],
-    *[("core", a, x, 0.01, n) for x, n in [(7, 2500), (8, 1500)] for a in DAMPINGS],
+    *[("core", a, x, 0.01, n) for x, n in [(7, 2500), (8, 1100)] for a in DAMPINGS],
 ]
 
 
