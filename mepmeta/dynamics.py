@@ -13,11 +13,14 @@ from tqdm import tqdm
 from mepmeta._checks import as_pytree, check_count, check_damping, check_energy, check_positive, check_state
 from mepmeta.energies import Heisenberg
 from mepmeta.geometry import Spheres
+from mepmeta.modes import curvature_scale
 
 __all__ = ["Escapes", "Trajectories", "count_escapes", "simulate"]
 
 #: Evaluations of the field in one step. The fixed point of the midpoint rule gains a factor of dt |H| / 2 with each.
 SWEEPS = 4
+#: The longest step, times the largest curvature: beyond it the sweeps do not converge, and the energy runs away.
+LONGEST = 1.0
 #: Steps in one compiled call: what an interruption may lose.
 CHUNK = 1000
 
@@ -56,11 +59,13 @@ class Escapes(NamedTuple):
     @property
     def rate(self) -> float:
         """Arrivals per time, the estimate of largest likelihood of the rate of a Poisson process."""
-        return self.count / self.time
+        return self.count / self.time if self.time else 0.0
 
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % confidence interval of the rate, exact for a Poisson process (from quantiles of chi squared)."""
+        if not self.time:
+            return 0.0, np.inf
         low = chi2.ppf(0.025, 2 * self.count) / 2 if self.count else 0.0
         return float(low / self.time), float(chi2.ppf(0.975, 2 * self.count + 2) / 2 / self.time)
 
@@ -108,10 +113,10 @@ def _stepper(energy: Callable, temperature: Array, damping: Array, dt: Array) ->
 
 @jax.jit
 def _advance(
-    energy: Callable, S: Array, key: Array, temperature: Array, damping: Array, dt: Array, steps: Array
+    energy: Callable, S: Array, key: Array, temperature: Array, damping: Array, dt: Array, begin: Array, end: Array
 ) -> Array:
     step = _stepper(energy, temperature, damping, dt)
-    return lax.fori_loop(0, steps, lambda i, S: step(S, jax.random.fold_in(key, i)), S)
+    return lax.fori_loop(begin, end, lambda i, S: step(S, jax.random.fold_in(key, i)), S)
 
 
 @jax.jit
@@ -123,7 +128,8 @@ def _count(
     damping: Array,
     dt: Array,
     core: Callable,
-    steps: Array,
+    begin: Array,
+    end: Array,
 ) -> tuple[Array, Array, Array]:
     step = _stepper(energy, temperature, damping, dt)
     label = jax.vmap(lambda S: core(jnp.moveaxis(S, 0, -1)), in_axes=-1)
@@ -135,7 +141,7 @@ def _count(
         arrived = (at != 0) & (at != home)
         return S, jnp.where(arrived, at, home), count + jnp.sum(arrived).astype(count.dtype)
 
-    return lax.fori_loop(0, steps, body, carry)
+    return lax.fori_loop(begin, end, body, carry)
 
 
 def simulate(
@@ -159,9 +165,8 @@ def simulate(
 
     with time in units of :math:`\mu/\gamma` over the unit of energy (:func:`~mepmeta.rates.time_unit`). The noise
     is part of the field, so it turns spins and never changes their length; added to :math:`\dot S`, as Section 2
-    of :cite:t:`bushuev2020` prints it, it would. The implicit midpoint rule keeps :math:`|S_n|` to rounding for any
-    step, and without noise and damping the energy: exactly where that is quadratic, up to the accuracy of four
-    sweeps of its fixed point.
+    of :cite:t:`bushuev2020` prints it, it would. The implicit midpoint rule keeps :math:`|S_n|` to rounding, and
+    without noise and damping the energy where that is quadratic, up to the accuracy of four sweeps of its fixed point.
 
     Args:
         key: random key; the same key gives the same trajectories.
@@ -169,7 +174,7 @@ def simulate(
         states: where the B trajectories start, unit vectors, shape ``(B, *shape, 3)``.
         temperature: :math:`k_BT \ge 0`, energy.
         damping: :math:`\alpha \ge 0`.
-        dt: step, units of time.
+        dt: step, units of time, at most the inverse of the largest curvature of the energy.
         steps: number of steps.
         observe: function of all states, shape ``(B, *shape, 3)``; its value is recorded.
         every: steps between two records.
@@ -179,7 +184,8 @@ def simulate(
         :class:`Trajectories`. An interruption (Ctrl-C) returns what there is.
 
     Raises:
-        ValueError: for bad states, a negative temperature or damping, a step that is not positive.
+        ValueError: for bad states, a negative temperature or damping, a step that is not positive or too long for
+            the fixed point of the midpoint rule.
 
     Source: :cite:t:`brown1963`; midpoint rule: :cite:t:`daquino2006`.
 
@@ -201,7 +207,7 @@ def simulate(
         try:
             while done < steps:
                 n = min(every if observe else CHUNK, steps - done)
-                S = _advance(energy, S, jax.random.fold_in(key, done), *constants, jnp.asarray(n))
+                S = _advance(energy, S, key, *constants, jnp.asarray(done), jnp.asarray(done + n))
                 done += n
                 history.append(record(S))
                 bar.update(n)
@@ -230,7 +236,8 @@ def count_escapes(
     A trajectory belongs to the core where it was last. An escape is its first arrival in another one, from where it
     goes on. What lies between the cores belongs to neither: a trajectory that crosses the saddle and comes back has
     not escaped, where counting crossings of a dividing surface would count it, and more often the smaller the step.
-    The time until the end of a trajectory that did not escape counts, too (censoring), so the estimate has no bias.
+    The time until the end of a trajectory that did not escape counts, too, so censoring brings no bias. What is on its
+    way between two cores counts as still at home: over low barriers the count falls short of the exact rate by that.
 
     Args:
         key, energy, states, temperature, damping, dt, steps, progress: as in :func:`simulate`.
@@ -257,7 +264,7 @@ def count_escapes(
         try:
             while done < steps:
                 n = min(CHUNK, steps - done)
-                carry = _count(energy, carry, jax.random.fold_in(key, done), *constants, core, jnp.asarray(n))
+                carry = _count(energy, carry, key, *constants, core, jnp.asarray(done), jnp.asarray(done + n))
                 carry[2].block_until_ready()
                 done += n
                 bar.update(n)
@@ -282,6 +289,9 @@ def _checked(
     check_count("steps", steps)
     energy, states = as_pytree(energy), jnp.asarray(states)
     check_energy(energy, states)
+    stiffness = float(dt) * curvature_scale(energy, states[0], geometry=Spheres())
+    if stiffness > LONGEST:
+        raise ValueError(f"the step dt = {dt} is too long: times the largest curvature it is {stiffness:.2g}, above 1")
     S = jnp.moveaxis(states, (-1, 0), (0, -1))
     S = S / jnp.sqrt(jnp.sum(S * S, axis=0))
     return energy, S, tuple(jnp.asarray(c, S.dtype) for c in (temperature, damping, dt))

@@ -46,7 +46,7 @@ def _spherical_operators(degree: int) -> tuple[list[sp.csr_array], list[sp.csr_a
 def relaxation_rates(
     energy: Heisenberg, temperature: float, damping: float, *, degree: int = 71, k: int = 2
 ) -> np.ndarray:
-    r"""How fast the distribution of one spin forgets: the slowest decay rates of the Fokker-Planck equation.
+    r"""How fast the distribution of one spin forgets: the smallest eigenvalues of the Fokker-Planck equation.
 
     .. math:: \mathcal G f = \frac{1}{1+\alpha^2}\Big[b\cdot R f - \alpha\,b\cdot(S\times R f)
         + \alpha k_BT\,R^2 f\Big],\qquad R = S\times\nabla,\quad b = -\partial E
@@ -65,7 +65,9 @@ def relaxation_rates(
         k: how many rates.
 
     Returns:
-        The k smallest decay rates :math:`\lambda` above zero, real parts in ascending order, shape ``(k,)``.
+        Decay rates, the real parts of the k eigenvalues :math:`\lambda` of smallest magnitude but zero, ascending,
+        shape ``(k,)``. Modes that precess, whose eigenvalues have large imaginary parts, are not among them, however
+        slowly they decay.
 
     Raises:
         ValueError: for an energy of more than one spin, a temperature or damping that is not positive, a slowest mode
@@ -102,15 +104,15 @@ def relaxation_rates(
         near = 1e-9 * diffusion  # next to zero, but not on it: zero is an eigenvalue
         start = np.random.default_rng(0).standard_normal(order.size).astype(complex)
         values, vectors = eigs(sp.csc_array(generator), k=k + 1, sigma=near, which="LM", v0=start, ncv=4 * k + 24)
-    ascending = np.argsort(-values.real)
+    ascending = np.argsort(np.abs(values))
     zero, chosen = values[ascending[0]], ascending[1 : k + 1]
     slowest = np.abs(vectors[:, chosen[0]])
     tail = float(np.linalg.norm(slowest[order >= degree - 1]) / np.linalg.norm(slowest))
-    if tail > RESOLVED or -zero.real < -SLOWEST * diffusion:
+    if tail > RESOLVED or abs(zero) > SLOWEST * diffusion or np.any(values[chosen].real > SLOWEST * diffusion):
         raise ValueError(
             f"harmonics up to degree={degree} do not resolve the slowest mode at this temperature: "
             f"the last two degrees hold {tail:.1e} of it, wanted {RESOLVED:.0e}"
         )
     if -values[chosen[0]].real < SLOWEST * diffusion:
         raise ValueError("the slowest rate is too slow at this temperature to be told from zero in double precision")
-    return -values[chosen].real
+    return np.sort(-values[chosen].real)

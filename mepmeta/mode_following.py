@@ -35,7 +35,7 @@ class NearbySaddle(NamedTuple):
         barrier: its energy above the minimum.
         eigenvalues: lowest eigenvalues of the Hessian there, exactly one of them negative.
         residual: largest force on a particle.
-        other: the minimum on its other side.
+        other: the minimum on its other side; if it is not connected, that on one of its sides.
         connected: whether its near side leads down to the minimum that the search began at.
         mode: number of the mode of the minimum that was followed up, the softest being 0.
         sign: the direction along that mode.
@@ -113,28 +113,44 @@ def find_saddles(
             f"the state is no minimum: its lowest eigenvalue is {values[0]:.3g}, the largest force {residual:.1e}"
         )
     unit = float(geometry.unit(x, x)) or 1.0
+    # A relaxed state is off by its force over the softest curvature.
+    near = max(SAME * unit, 10 * np.sqrt(H.shape[0]) * tol / min((v for v in values if v > ZERO * scale), default=1.0))
+    vectors = _reproducible(values, vectors)
     softest = [k for k in range(values.size) if values[k] > ZERO * scale][:modes]
     found: list[NearbySaddle] = []
     with tqdm(total=2 * len(softest), disable=not progress, desc="saddles") as bar:
         try:
             for k in softest:
                 for sign in (1, -1):
-                    saddle = _follow(energy, x, sign * _upright(vectors[:, k]), geometry, unit, tol, max_steps)
-                    if saddle is not None and not any(_same(saddle[0], f.state, geometry, unit) for f in found):
-                        found.append(_described(energy, x, *saddle, k, sign, geometry, unit))
+                    saddle = _follow(energy, x, sign * vectors[:, k], geometry, unit, tol, max_steps)
+                    if saddle is not None and not any(_same(saddle[0], f.state, geometry, near) for f in found):
+                        found.append(_described(energy, x, *saddle, k, sign, geometry, unit, near))
                     bar.update()
         except KeyboardInterrupt:
             pass
     return tuple(sorted(found, key=lambda f: f.energy))
 
 
-def _upright(v: np.ndarray) -> np.ndarray:
-    """A vector with its sign fixed, its largest component positive, so that every machine goes the same way first."""
-    return v * np.sign(v[np.argmax(np.abs(v) > 0.999 * np.max(np.abs(v)))])
+def _reproducible(values: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """The modes in a basis that is the same on every machine, where several have one eigenvalue.
+
+    Each is the part of the mode space along the coordinate that has the largest part there, so its sign is fixed, too.
+    """
+    vectors, done = vectors.copy(), 0
+    while done < values.size:
+        same = np.flatnonzero(np.abs(values - values[done]) < 1e-4 * abs(values[done]))
+        space = vectors[:, same]
+        for k in same:
+            size = np.linalg.norm(space, axis=1)
+            v = space @ space[np.argmax(size > 0.999 * size.max())]
+            vectors[:, k] = v / np.linalg.norm(v)
+            space = space - np.outer(vectors[:, k], vectors[:, k] @ space)
+        done = same[-1] + 1
+    return vectors
 
 
-def _same(x: Array, y: Array, geometry: Geometry, unit: float) -> bool:
-    return float(_compiled.distance(x, y, geometry)) < SAME * unit
+def _same(x: Array, y: Array, geometry: Geometry, near: float) -> bool:
+    return float(_compiled.distance(x, y, geometry)) < near
 
 
 def _off(x: Array, c: np.ndarray, size: float, geometry: Geometry) -> tuple[Array, Array]:
@@ -182,9 +198,10 @@ def _described(
     sign: int,
     geometry: Geometry,
     unit: float,
+    near: float,
 ) -> NearbySaddle:
     sides = [relax(energy, _off(x, s * c, DOWN * unit, geometry)[0], geometry=geometry, unit=unit) for s in (1, -1)]
-    back = [_same(side.state, minimum, geometry, unit) for side in sides]
+    back = [_same(side.state, minimum, geometry, near) for side in sides]
     other = sides[1] if back[0] else sides[0]
     energies = np.asarray(_compiled.energies(energy, jnp.stack([minimum, x])))
     barrier = float(energies[1] - energies[0])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -120,9 +121,10 @@ def transition_rate(
         minimum: the metastable state MS, unit vectors, shape ``(*shape, 3)``.
         saddle: the transition state TS, likewise; for example ``r.saddle`` of :func:`~mepmeta.mep.find_mep`.
         damping: Gilbert damping :math:`\alpha \ge 0`.
-        multiplicity: how many equivalent saddles lead out, not counting those that a zero mode leads to.
-        soft: rotations and translations with an eigenvalue up to this magnitude count as zero modes, energy; by
-            default 1e-7 of the largest curvature. A skyrmion that the lattice hardly pins moves freely as soon as
+        multiplicity: how many equivalent saddles lead out, not counting those that a zero mode of the saddle leads to.
+            Where only the minimum moves freely, every cell of the lattice has its own saddles.
+        soft: translations with an eigenvalue up to this magnitude count as zero modes, energy; by default 1e-7 of the
+            largest curvature, as for rotations. A skyrmion that the lattice hardly pins moves freely as soon as
             :math:`k_BT` is above what pins it, however little that is: then its translations are to be named so.
 
     Returns:
@@ -130,7 +132,8 @@ def transition_rate(
 
     Raises:
         ValueError: states that are not stationary (the residual is stated), a minimum with a negative mode, a saddle
-            with none or several, zero modes that no rotation or translation explains, a negative damping.
+            with none or several, a saddle below the minimum, zero modes that no rotation or translation explains, a
+            negative damping.
 
     Source: Section 2 of :cite:t:`bushuev2020`; :cite:t:`langer1969`; :cite:t:`bessarab2012`.
 
@@ -145,34 +148,47 @@ def transition_rate(
     check_count("multiplicity", multiplicity)
     if soft is not None and not 0 <= soft < np.inf:
         raise ValueError(f"soft is an eigenvalue, a finite number >= 0, got {soft}")
+    for name, x in {"minimum": minimum, "saddle": saddle}.items():
+        check_state(x, f"the {name}")
+    if minimum.shape != saddle.shape:
+        raise ValueError(f"minimum and saddle must have one shape, got {minimum.shape} and {saddle.shape}")
     energy = as_pytree(energy)
-    (H0, values0, _, zero0), (H1, values1, w, zero1) = (
-        _stationary(energy, x, name, index, soft) for x, name, index in [(minimum, "minimum", 0), (saddle, "saddle", 1)]
-    )
-    log_entropy = (log_determinant(H0, zero0.vectors).value - log_determinant(H1, zero1.vectors).value) / 2
-    b = _turned(w)
-    energies = np.asarray(_compiled.energies(energy, jnp.stack([jnp.asarray(minimum), jnp.asarray(saddle)])))
+    states = jnp.stack([jnp.asarray(minimum), jnp.asarray(saddle)])
+    MS, TS = _stationary(energy, states[0], "minimum", 0, soft), _stationary(energy, states[1], "saddle", 1, soft)
+    energies = np.asarray(_compiled.energies(energy, states))
+    if not energies[1] > energies[0]:
+        raise ValueError(
+            f"the saddle lies at {energies[1]:.6g}, not above the minimum at {energies[0]:.6g}: "
+            "they do not belong together"
+        )
+    b = _turned(TS.mode)
     return TransitionRate(
         barrier=float(energies[1] - energies[0]),
-        log_entropy=float(log_entropy + zero1.log_volume - zero0.log_volume),
-        power=(len(zero0.names) - len(zero1.names)) / 2,
-        dynamical=growth_rate(H1, w, damping),
-        harmonic=float(np.sqrt(abs(values1[0]) * (b @ (H1 @ b)))),
+        log_entropy=(MS.log_determinant - TS.log_determinant) / 2 + TS.zero.log_volume - MS.zero.log_volume,
+        power=(len(MS.zero.names) - len(TS.zero.names)) / 2,
+        dynamical=growth_rate(TS.hessian, TS.mode, damping),
+        harmonic=float(np.sqrt(abs(TS.values[0]) * (b @ (TS.hessian @ b)))),
         damping=float(damping),
         multiplicity=int(multiplicity),
-        minimum_eigenvalues=values0,
-        saddle_eigenvalues=values1,
-        minimum_zero_modes=zero0.names,
-        saddle_zero_modes=zero1.names,
+        minimum_eigenvalues=MS.values,
+        saddle_eigenvalues=TS.values,
+        minimum_zero_modes=MS.zero.names,
+        saddle_zero_modes=TS.zero.names,
     )
 
 
-def _stationary(
-    energy: Callable, x: Array, name: str, index: int, soft: float | None
-) -> tuple[sp.csc_array, np.ndarray, np.ndarray, ZeroModes]:
-    """Hessian, lowest eigenvalues, lowest mode and zero modes of a state, which has to be what its name says."""
-    check_state(x, f"the {name}")
-    x = jnp.asarray(x)
+class _Stationary(NamedTuple):
+    """Hessian of a state, its lowest eigenvalues, lowest mode, zero modes, and log-determinant across these."""
+
+    hessian: sp.csc_array
+    values: np.ndarray
+    mode: np.ndarray
+    zero: ZeroModes
+    log_determinant: float
+
+
+def _stationary(energy: Callable, x: Array, name: str, index: int, soft: float | None) -> _Stationary:
+    """A state that has to be what its name says: stationary, with ``index`` negative modes."""
     H = hessian(energy, x, geometry=Spheres())
     scale = float(np.max(np.abs(H).sum(axis=0)))
     residual = float(_compiled.force(energy, x, Spheres()))
@@ -182,14 +198,16 @@ def _stationary(
             f"wanted {STATIONARY * scale:.1e}"
         )
     values, vectors = lowest_eigenpairs(H, min(LOWEST, H.shape[0]))
-    soft = ZERO * scale if soft is None else soft
-    zero = np.abs(values) <= soft
-    negative = int(np.sum((values < 0) & ~zero))
-    if negative != index:
+    few = np.abs(values) <= (ZERO * scale if soft is None else max(soft, ZERO * scale))
+    zero = zero_modes(energy, x, H, values[few], vectors[:, few], ZERO * scale)
+    determinant = log_determinant(H, zero.vectors)
+    if determinant.negative != index:
         wanted = "none" if index == 0 else "exactly one"
-        lowest = ", ".join(f"{v:.3g}" for v in values[: negative + 1])
-        raise ValueError(f"the {name} has {negative} negative modes, wanted {wanted}: lowest eigenvalues {lowest}")
-    return H, values, vectors[:, 0], zero_modes(energy, x, values[zero], vectors[:, zero], ZERO * scale)
+        lowest = ", ".join(f"{v:.3g}" for v in values[:3])
+        raise ValueError(
+            f"the {name} has {determinant.negative} negative modes, wanted {wanted}: lowest eigenvalues {lowest}"
+        )
+    return _Stationary(H, values, vectors[:, 0], zero, determinant.value)
 
 
 def _turned(v: np.ndarray) -> np.ndarray:

@@ -5,9 +5,11 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+import scipy.sparse as sp
 from jax import Array
 from scipy.linalg import eigh
 
+from mepmeta import _compiled
 from mepmeta.energies import Heisenberg
 from mepmeta.geometry import Spheres
 
@@ -27,61 +29,88 @@ class ZeroModes(NamedTuple):
     log_volume: float
 
 
-def zero_modes(energy: Callable, x: Array, values: np.ndarray, vectors: np.ndarray, zero: float) -> ZeroModes:
+def zero_modes(
+    energy: Callable, x: Array, H: sp.csc_array, values: np.ndarray, vectors: np.ndarray, zero: float
+) -> ZeroModes:
     r"""Name the zero modes of a state of spins, and measure the volume of the states that they lead to.
 
-    .. math:: V = r\,\sqrt{\det(G^{\mathsf T}Z Z^{\mathsf T}G)},\qquad
-        G = \Big(\hat n\times S,\ \tfrac12(S_{i+1} - S_{i-1}),\ \dots\Big)
+    .. math:: V = r\,\sqrt{\det C}\,\prod_i \ell_i
 
-    with the generators G of the rotations of all spins about an axis and of the translations along periodic axes of
-    the lattice, and the range r of their parameters: :math:`2\pi` for one axis of rotation, :math:`4\pi` for the
-    rotations of a collinear state, :math:`8\pi^2` for all rotations of another, the number of cells for a translation.
+    with the lengths :math:`\ell_i` of the ways on which a unit of each symmetry leads, the cosines C of the angles
+    between them, and the range r. A rotation of all spins about :math:`\hat n` leads along :math:`\hat n\times S`;
+    r is :math:`2\pi` for one axis, :math:`4\pi` for the rotations of a collinear state, :math:`8\pi^2` for all
+    rotations of another. A translation by one cell leads to the shifted state, at a geodesic distance that a
+    difference of neighbouring spins falls short of, where these turn by large angles; r is the number of cells
+    over the number of translations that change nothing.
 
     Args:
-        energy: the energy; translations are looked for if it is a ``Heisenberg``.
+        energy: the energy; translations are looked for if it is a ``Heisenberg``, along its periodic axes.
         x: state of unit vectors, shape ``(*shape, 3)``.
-        values: the eigenvalues that may count as zero, shape ``(k,)``. Those of other modes than generators do not.
+        H: its Hessian.
+        values: the eigenvalues that may count as zero, shape ``(k,)``. Those of other modes than symmetries do not.
         vectors: their modes in the coordinates of ``Spheres``, orthonormal columns, shape ``(n, k)``.
-        zero: largest magnitude of an eigenvalue that is zero but for rounding.
+        zero: largest magnitude of an eigenvalue that is zero but for rounding. A rotation has to be a symmetry to that;
+            a translation of a lattice never is, and has to lie for the most part in the modes.
 
     Raises:
-        ValueError: when a mode is zero and no generator explains it.
+        ValueError: when a mode is zero and no symmetry explains it.
     """
-    axes = _axes_of_rotation(x, vectors)
-    generators = [_coordinates(x, jnp.cross(jnp.asarray(axis), x)) for axis in axes]
+    axes = _axes_of_rotation(x, H, zero)
+    ways = [_coordinates(x, jnp.cross(jnp.asarray(axis), x)) for axis in axes]
+    lengths = [float(np.linalg.norm(way)) for way in ways]
     names = [f"rotation about ({', '.join(f'{c:.3g}' for c in axis + 0.0)})" for axis in axes]
-    volume = ROTATIONS[len(axes)]
+    moving = []
     if isinstance(energy, Heisenberg):
-        for axis, wrap in enumerate(energy.periodic):
-            g = _coordinates(x, (jnp.roll(x, -1, axis) - jnp.roll(x, 1, axis)) / 2)
-            if wrap and np.linalg.norm(g) > 0 and np.linalg.norm(g @ vectors) > OVERLAP * np.linalg.norm(g):
-                generators.append(g)
+        for axis in np.flatnonzero(energy.periodic).tolist():
+            way = _coordinates(x, (jnp.roll(x, -1, axis) - jnp.roll(x, 1, axis)) / 2)
+            size = np.linalg.norm(way)
+            # In a helix a translation is a rotation: what is there already does not count again.
+            new = np.linalg.norm(way - _span(ways, way.size) @ (_span(ways, way.size).T @ way))
+            if size > 0 and np.linalg.norm(way @ vectors) > OVERLAP * size and new > OVERLAP * size:
+                ways.append(way)
+                lengths.append(float(_compiled.distance(x, jnp.roll(x, -1, axis), Spheres())))
                 names.append(f"translation along axis {axis}")
-                volume *= energy.shape[axis]
-    G = np.array(generators).reshape(-1, vectors.shape[0])
-    explained = np.linalg.norm(np.linalg.qr(G.T)[0].T @ vectors, axis=0) > OVERLAP
-    strange = values[~explained & (np.abs(values) <= zero)]
-    modes = vectors[:, explained]
+                moving.append(axis)
+    explained = np.linalg.norm(_span(ways, vectors.shape[0]).T @ vectors, axis=0) > OVERLAP
+    strange, modes = values[~explained & (np.abs(values) <= zero)], vectors[:, explained]
     if strange.size or len(names) != modes.shape[1]:
         raise ValueError(
-            f"the state has soft modes (eigenvalues {', '.join(f'{v:.1e}' for v in values)}), of which only these are "
-            f"explained: {', '.join(names) or 'none'}. The volume of the others is not known, nor is the rate"
+            f"the state has soft modes, eigenvalues {', '.join(f'{v:.1e}' for v in values)}, and the symmetries "
+            f"{', '.join(names) or 'none'} do not explain just these: their volume is not known, nor is the rate"
         )
-    return ZeroModes(modes, tuple(names), float(np.log(volume) + np.sum(np.log(np.linalg.svd(G @ modes)[1]))))
+    units = np.array([way / np.linalg.norm(way) for way in ways]).reshape(len(ways), vectors.shape[0])
+    volume = np.log(ROTATIONS[len(axes)]) + np.sum(np.log(lengths)) + np.linalg.slogdet(units @ units.T)[1] / 2
+    return ZeroModes(modes, tuple(names), float(volume + np.log(different_shifts(np.asarray(x), moving))))
+
+
+def _span(ways: list[np.ndarray], n: int) -> np.ndarray:
+    """Orthonormal columns that span the ways."""
+    return np.linalg.qr(np.array(ways).reshape(-1, n).T)[0]
+
+
+def different_shifts(x: np.ndarray, axes: list[int]) -> float:
+    """Number of different states that translations along the axes lead to, from the autocorrelation of the state."""
+    if not axes:
+        return 1.0
+    cells = [x.shape[axis] for axis in axes]
+    spectrum = np.abs(np.fft.fftn(x, axes=axes)) ** 2
+    others = tuple(axis for axis in range(x.ndim) if axis not in axes)
+    overlap = np.fft.ifftn(spectrum.sum(axis=others)).real / np.sum(x * x)
+    return float(np.prod(cells) / np.sum(overlap > 1 - 1e-9))
 
 
 def _coordinates(x: Array, v: Array) -> np.ndarray:
     return np.asarray(Spheres().coordinates(x, v))
 
 
-def _axes_of_rotation(x: Array, vectors: np.ndarray) -> np.ndarray:
-    """Orthonormal axes about which a rotation of all spins lies in the zero modes, shape ``(0 to 3, 3)``."""
+def _axes_of_rotation(x: Array, H: sp.csc_array, zero: float) -> np.ndarray:
+    """Orthonormal axes about which a rotation of all spins costs nothing, shape ``(0 to 3, 3)``."""
     G = np.array([_coordinates(x, jnp.cross(jnp.asarray(axis), x)) for axis in np.eye(3)])
     sizes, frame = np.linalg.eigh(G @ G.T)
     frame = frame[:, sizes > 1e-9 * sizes[-1]]  # a rotation about the direction of a collinear state moves nothing
-    whole = frame.T @ G @ G.T @ frame
-    part = frame.T @ G @ vectors
-    parts, axes = eigh(part @ part.T, whole)
-    axes = np.linalg.qr(frame @ axes[:, parts > OVERLAP**2])[0].T
+    G = frame.T @ G
+    forces = G @ H
+    stiffness, axes = eigh(forces @ forces.T, G @ G.T)
+    axes = np.linalg.qr(frame @ axes[:, stiffness <= zero**2])[0].T
     # The sign that makes the largest component positive.
     return axes * np.sign(np.take_along_axis(axes, np.argmax(np.abs(axes), axis=1)[:, None], axis=1))

@@ -33,7 +33,7 @@ def test_energy_and_length_without_noise_and_damping():
 
 def test_length_with_strong_noise_and_a_long_step():
     end = mm.simulate(
-        jax.random.key(1), SPIN, random_spins(1, (50, 1)), temperature=2.0, damping=1.0, dt=0.2, steps=500, **QUIET
+        jax.random.key(1), SPIN, random_spins(1, (50, 1)), temperature=5.0, damping=1.0, dt=0.1, steps=500, **QUIET
     ).states
     assert float(jnp.max(jnp.abs(jnp.linalg.norm(end, axis=-1) - 1))) < 1e-10
 
@@ -139,6 +139,8 @@ def test_interval_is_that_of_a_poisson_process():
     # Exact quantiles for 100 events: 81.36 to 121.63.
     assert low * 50 == pytest.approx(81.36, abs=0.01) and high * 50 == pytest.approx(121.63, abs=0.01)
     assert mm.Escapes(0, 50.0, jnp.zeros(()), True).interval[0] == 0
+    nothing = mm.Escapes(0, 0.0, jnp.zeros(()), False)  # interrupted at once
+    assert nothing.rate == 0 and nothing.interval == (0, np.inf)
 
 
 def test_keys_decide_and_records_are_kept():
@@ -147,6 +149,8 @@ def test_keys_decide_and_records_are_kept():
     run = {"temperature": 0.3, "damping": 0.2, "dt": 0.01, "steps": 50, **QUIET}
     a, b, c = (mm.simulate(jax.random.key(k), energy, start, **run).states for k in (0, 0, 1))
     assert jnp.array_equal(a, b) and not jnp.allclose(a, c)
+    watched = mm.simulate(jax.random.key(0), energy, start, observe=jnp.mean, every=7, **run).states
+    assert jnp.array_equal(a, watched)  # how often one looks changes nothing
     r = mm.simulate(jax.random.key(0), energy, start, observe=jax.vmap(energy), every=20, **run)
     assert r.history.shape == (4, 7) and r.completed  # at 0, 20, 40 and 50
     np.testing.assert_allclose(r.history[0], jax.vmap(energy)(start))
@@ -183,6 +187,8 @@ def test_refused():
     for name, bad in [("temperature", -1.0), ("damping", -0.1), ("dt", 0.0), ("steps", 0)]:
         with pytest.raises(ValueError, match=name):
             mm.simulate(jax.random.key(0), SPIN, start, **(good | {name: bad}))
+    with pytest.raises(ValueError, match="too long"):
+        mm.simulate(jax.random.key(0), SPIN, start, **(good | {"dt": 0.5}))
     with pytest.raises(ValueError, match="unit vectors"):
         mm.simulate(jax.random.key(0), SPIN, 2 * start, **good)
     with pytest.raises(ValueError, match="shape"):

@@ -52,6 +52,13 @@ def test_axes_may_be_turned(seed):
     np.testing.assert_allclose(*rates, rtol=1e-7)
 
 
+def test_small_and_large_matrices_give_the_same():
+    # Up to degree 16 the whole spectrum is computed, beyond by Lanczos. In a field two modes precess.
+    spin = mm.Heisenberg((1,), field=(0, 0, 3.0))
+    dense, sparse = (mm.relaxation_rates(spin, 1.0, 0.2, degree=degree, k=1) for degree in (16, 20))
+    np.testing.assert_allclose(dense, sparse, rtol=1e-6)
+
+
 def test_degree_71_is_converged():
     rates = [mm.relaxation_rates(SPIN, 1 / 9, 0.05, degree=degree)[0] for degree in (71, 81)]
     assert rates[0] == pytest.approx(rates[1], rel=2e-6)

@@ -3,11 +3,14 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
 import mepmeta as mm
+from mepmeta.newton import newton
 from mepmeta.rates import growth_rate
+from mepmeta.zero_modes import different_shifts, zero_modes
 
 SPIN = mm.Heisenberg((1,), anisotropy=[(1.0, (1, 0, 0)), (-2.0, (0, 0, 1))])
 X, Y, Z = (jnp.array([row]) for row in np.eye(3))
@@ -55,8 +58,6 @@ def random_saddle(seed, n=4):
 
 @given(st.integers(0, 500), st.floats(0, 3))
 def test_growth_rate_is_the_one_positive_eigenvalue(seed, damping):
-    import scipy.sparse as sp
-
     H, w, n = random_saddle(seed)
     J = np.block([[np.zeros((n, n)), -np.eye(n)], [np.eye(n), np.zeros((n, n))]])
     spectrum = np.linalg.eigvals((J - damping * np.eye(2 * n)) @ H / (1 + damping**2))
@@ -93,17 +94,13 @@ def test_without_damping_nothing_crosses_a_circle():
 def test_the_rate_is_the_same_in_every_frame(seed):
     turn = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0]
     turn *= np.sign(np.linalg.det(turn))
-    chain = dict(damping=0.3)
-
     def rate(turn):
         bonds = [mm.Bond((1,), 0.4, 0.1 * turn[2])]
         energy = mm.Heisenberg((3,), bonds, [(1.0, turn[0]), (-2.0, turn[2])], periodic=False)
         minimum = mm.relax(energy, jnp.tile(jnp.asarray(turn[0]), (3, 1)), geometry=mm.Spheres()).state
         saddle = jnp.tile(jnp.asarray(turn[1]), (3, 1))
-        from mepmeta.newton import newton
-
         found = newton(energy, saddle, climb=True, geometry=mm.Spheres(), tol=1e-10, unit=1.0)
-        return mm.transition_rate(energy, minimum, found.state, **chain)
+        return mm.transition_rate(energy, minimum, found.state, damping=0.3)
 
     a, b = rate(np.eye(3)), rate(turn)
     assert a.rate(0.2) == pytest.approx(float(b.rate(0.2)), rel=1e-6)
@@ -118,8 +115,11 @@ def test_independent_copies_double_the_ways_out_and_nothing_else():
     assert two.rate(0.2) == pytest.approx(float(one.rate(0.2)), rel=1e-9)
 
 
-def test_a_soft_translation_counts_its_cells():
-    # A wall in a periodic ring would come in pairs; a skyrmion is one. Its drift is soft, and named when asked for.
+def geodesic(x, y):
+    return float(mm.Spheres().distance(x, y))
+
+
+def test_soft_translations_have_the_volume_of_the_shifts():
     film = mm.Heisenberg((20, 20), mm.nearest_neighbours("square", 1.0, 0.3), [(0.15, (0, 0, 1))])
     start = mm.skyrmion((20, 20), center=(10, 10), radius=3.0, width=2.0)
     r = mm.find_mep(film, start, mm.ferromagnet((20, 20)), geometry=mm.Spheres(), progress=False)
@@ -128,23 +128,80 @@ def test_a_soft_translation_counts_its_cells():
     assert stiff.minimum_zero_modes == stiff.saddle_zero_modes == ()
     assert soft.minimum_zero_modes == soft.saddle_zero_modes == ("translation along axis 0", "translation along axis 1")
     assert soft.power == 0 and soft.dynamical == pytest.approx(stiff.dynamical)
-    # Both counts of the same skyrmion's own cell: the ratio of the volumes is that of |dS/dx|², not of the lattice.
-    S, T = r.path[0], r.saddle
-    gradients = [float(jnp.sum((jnp.roll(x, -1, 0) - jnp.roll(x, 1, 0)) ** 2) / 4) for x in (S, T)]
+    # The area of a cell in the space of states: from geodesics along and across it, by polarisation.
+    areas = []
+    for x in (r.path[0], r.saddle):
+        a, b = geodesic(x, jnp.roll(x, 1, 0)), geodesic(x, jnp.roll(x, 1, 1))
+        cosine = (a**2 + b**2 - geodesic(jnp.roll(x, 1, 0), jnp.roll(x, 1, 1)) ** 2) / (2 * a * b)
+        areas.append(a * b * np.sqrt(1 - cosine**2))
     determinants = np.prod(soft.saddle_eigenvalues[1:3]) / np.prod(soft.minimum_eigenvalues[:2])
-    expected = stiff.log_entropy + np.log(determinants) / 2 + np.log(gradients[1] / gradients[0])
+    expected = stiff.log_entropy + np.log(determinants) / 2 + np.log(areas[1] / areas[0])
     assert soft.log_entropy == pytest.approx(expected, abs=0.05)
+    # A skyrmion that moves freely and saddles that do not: one power of the temperature.
+    mixed = mm.transition_rate(film, r.path[0], r.saddle, damping=0.1, soft=1e-3)
+    assert mixed.power == 1 and mixed.saddle_zero_modes == ()
+    expected = stiff.log_entropy - np.log(np.prod(soft.minimum_eigenvalues[:2])) / 2 - np.log(400 * areas[0])
+    assert mixed.log_entropy == pytest.approx(expected, abs=0.05)
+
+
+def named(energy, x):
+    """The zero modes of a state, by the numerical threshold."""
+    H = mm.hessian(energy, x, geometry=mm.Spheres())
+    values, vectors = np.linalg.eigh(H.toarray())
+    zero = np.abs(values) < 1e-7
+    return zero_modes(energy, x, H, values[zero], vectors[:, zero], 1e-7)
+
+
+def test_volumes_of_rotations():
+    # A ferromagnet without axes: all directions, the sphere of radius sqrt(N).
+    N = 6
+    ring = mm.Heisenberg((N,), [mm.Bond((1,), 1.0)])
+    found = named(ring, mm.ferromagnet((N,), (1.0, 2.0, 2.0)))
+    assert len(found.names) == 2 and np.exp(found.log_volume) == pytest.approx(4 * np.pi * N, rel=1e-9)
+    # Three spins that would all be opposite: a planar star, which every rotation moves. The Gram matrix is
+    # N (1 - <S S^T>), so det = 3^3 (1/2) (1/2) 1.
+    angles = 2 * np.pi * np.arange(3) / 3
+    star = jnp.asarray(np.stack([np.cos(angles), np.sin(angles), 0 * angles], axis=1))
+    open_star = mm.Heisenberg((3,), [mm.Bond((1,), -1.0), mm.Bond((2,), -1.0)], periodic=False)
+    found = named(open_star, star)
+    assert len(found.names) == 3 and np.exp(found.log_volume) == pytest.approx(8 * np.pi**2 * np.sqrt(27 / 4), rel=1e-9)
+
+
+def test_a_helix_moves_and_turns_in_one():
+    N, turns = 24, 2
+    q = 2 * np.pi * turns / N
+    helix = mm.Heisenberg((N,), [mm.Bond((1,), 1.0, (0.0, 0.0, np.tan(q)))], [(-0.5, (0, 0, 1))])
+    state = mm.relax(helix, mm.spiral((N,), "chain", (q, 0, 0), axis=(0, 0, 1)), geometry=mm.Spheres()).state
+    found = named(helix, state)
+    assert found.names == ("rotation about (0, 0, 1)",)
+    assert np.exp(found.log_volume) == pytest.approx(2 * np.pi * np.sqrt(N), rel=1e-6)
+
+
+def test_a_periodic_state_counts_its_period_once():
+    single = mm.domain_wall((20,), center=5.0, width=2.0) * jnp.array([1.0, 1.0, 1.0])
+    pair = jnp.concatenate([single, single[::-1]])
+    assert different_shifts(np.asarray(pair), [0]) == pytest.approx(40)
+    assert different_shifts(np.asarray(jnp.concatenate([pair, pair])), [0]) == pytest.approx(40)
+    assert different_shifts(np.ones((4, 6, 3)), [1]) == pytest.approx(1)
 
 
 def test_a_zero_mode_of_unknown_origin_is_refused():
-    # The valley x² + y² = const of this energy is no rotation of all spins: the two turn against each other.
+    # Two spins that turn against each other at no cost, about an axis that only one of them would turn about.
     def energy(S):
-        return -((S[0, 2] - S[1, 2]) ** 2) - (S[0, 0] * S[1, 0] - S[0, 1] * S[1, 1])
+        return -S[0, 0] ** 2 - S[0, 1] ** 2 + 2 * S[1, 2] ** 2 - S[1, 0] ** 2
 
     state = jnp.array([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
-    assert np.min(np.abs(np.linalg.eigvalsh(mm.hessian(energy, state, geometry=mm.Spheres()).toarray()))) < 1e-12
-    with pytest.raises(ValueError, match="negative modes|explained: none"):
+    values = np.linalg.eigvalsh(mm.hessian(energy, state, geometry=mm.Spheres()).toarray())
+    assert np.min(values) == pytest.approx(0, abs=1e-12) and np.sum(values < 1e-9) == 1
+    with pytest.raises(ValueError, match="symmetries none do not explain"):
         mm.transition_rate(energy, state, state, damping=0.1)
+
+
+def test_soft_hides_no_negative_mode():
+    spin = mm.Heisenberg((1,), anisotropy=[(1.0, (1, 0, 0)), (0.025, (0, 0, 1))])  # at y: -2 and -0.05
+    for soft in (None, 0.1):
+        with pytest.raises(ValueError, match="2 negative modes|do not explain"):
+            mm.transition_rate(spin, X, Y, damping=0.1, soft=soft)
 
 
 def test_refused():
@@ -156,6 +213,11 @@ def test_refused():
         mm.transition_rate(SPIN, X, Z, damping=0.1)
     with pytest.raises(ValueError, match="saddle has 0 negative"):
         mm.transition_rate(SPIN, X, X, damping=0.1)
+    pair = mm.Heisenberg((2,), anisotropy=SPIN.anisotropy, field=np.array([[1.5, 0, 0], [0.0, 0, 0]]))
+    with pytest.raises(ValueError, match="not above"):  # the first spin is against its field in the minimum only
+        mm.transition_rate(pair, jnp.concatenate([-X, X]), jnp.concatenate([X, Y]), damping=0.1)
+    with pytest.raises(ValueError, match="one shape"):
+        mm.transition_rate(pair, jnp.concatenate([X, X]), Y, damping=0.1)
     with pytest.raises(ValueError, match="damping"):
         mm.transition_rate(SPIN, X, Y, damping=-0.1)
     with pytest.raises(ValueError, match="multiplicity"):
