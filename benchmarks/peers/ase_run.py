@@ -103,8 +103,11 @@ class Band:
     def path(self) -> np.ndarray:
         return np.array([image.positions[0, :2] for image in self.images])
 
-    def climb(self) -> None:
-        """Let the highest image climb, with an optimiser that starts anew."""
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def climb(self, image: int) -> None:
+        """Let the highest image climb (ASE looks for it itself), with an optimiser that starts anew."""
         self.neb.climb = True
         self.optimiser = self.make()
 
@@ -114,3 +117,5 @@ class Band:
         for _ in range(iterations):
             self.optimiser.step()
         return time.process_time() - begin[0], time.perf_counter() - begin[1]
+
+    advance = run

@@ -92,9 +92,7 @@ def _spins(code: str, iterations: int):
         # As shipped, the profile is interpolated at ten points after every iteration.
         shipped = {"amortize": 1, "interpolations": 10}
         lean = {"amortize": spirit_run.FOREVER, "interpolations": 1}
-        band = spirit_run.Band(
-            spec(energy), path, "VP", 1e-3, 0.1, **(shipped if option == "as shipped" else lean)
-        )
+        band = spirit_run.Band(spec(energy), path, "VP", 1e-3, 0.1, **(shipped if option == "as shipped" else lean))
         run = partial(band.run, iterations)
     run()
     return run, iterations

@@ -132,9 +132,7 @@ def wire(name: str, index: int) -> Problem:
     energy = mm.Heisenberg((cells,), bonds, [(K, (0, 0, 1)), (-hard, (0, 1, 0))], periodic=False)
     middle = (cells - 1) / 2
     angles = np.linspace(0, np.pi, images)
-    walls = [
-        mm.domain_wall((cells,), center=middle, width=width, plane=(np.cos(a), np.sin(a), 0.0)) for a in angles
-    ]
+    walls = [mm.domain_wall((cells,), center=middle, width=width, plane=(np.cos(a), np.sin(a), 0.0)) for a in angles]
     ends = [_relaxed(energy, w) for w in (walls[0], walls[-1])]
     path = np.stack([ends[0], *walls[1:-1], ends[1]])
     return Problem(name, energy, path, mm.Spheres(), 1.0, f"reversal, {cells} cells, K={K:.4f} hard={hard:.4f}")

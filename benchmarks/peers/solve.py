@@ -8,8 +8,10 @@ timed as a user calls it: its own criterion, its checks of the saddle and all.
 import time
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
+import mepmeta as mm
 from benchmarks.peers.measure import Residuals, measure
 from benchmarks.peers.problems import Problem, leps, muller_brown, spec
 
@@ -32,6 +34,7 @@ class Outcome(NamedTuple):
         cpu, wall: seconds, of iterating alone: no setting up, no compiling, no looking.
         band, top: residuals at the end, in the unit of the problem; ``barrier`` in its units of energy.
         top_at: iterations until the force on the highest image was below ``TOL`` (nan for mepmeta, which goes on).
+        index: negative eigenvalues of the Hessian at the highest image of a solved band, 1 for a saddle; else -1.
         message: why it failed, in words.
     """
 
@@ -44,6 +47,7 @@ class Outcome(NamedTuple):
     top: float
     barrier: float
     top_at: float
+    index: int
     message: str
 
 
@@ -52,16 +56,18 @@ def solve(code: str, problem: Problem, settings: dict, repeats: int = 1, cap: in
     return {"mepmeta": _mepmeta, "spirit": _spirit, "ase": _ase}[code](problem, settings, repeats, cap)
 
 
-def _outcome(r: Residuals, problem: Problem, k: int, per: int, times, top_at, message: str) -> Outcome:
+def _outcome(r: Residuals, problem: Problem, k: int, per: int, times, top_at, index: int, message: str) -> Outcome:
     band, top = r.band / problem.unit, r.top / problem.unit
     solved = band <= TOL
     evaluations = k * per * (problem.path.shape[0] - 2)
-    return Outcome(solved, k, evaluations, *times, band, top, r.barrier, top_at, "" if solved else message)
+    return Outcome(solved, k, evaluations, *times, band, top, r.barrier, top_at, index, "" if solved else message)
+
+
+def _index(problem: Problem, x: np.ndarray) -> int:
+    return mm.lowest_modes(problem.energy, jnp.asarray(x), geometry=problem.geometry).negative
 
 
 def _mepmeta(problem: Problem, settings: dict, repeats: int, cap: int) -> list[Outcome]:
-    import mepmeta as mm
-
     outcomes = []
     for _ in range(repeats):
         begin = time.process_time(), time.perf_counter()
@@ -71,7 +77,8 @@ def _mepmeta(problem: Problem, settings: dict, repeats: int, cap: int) -> list[O
         )  # fmt: skip
         times = time.process_time() - begin[0], time.perf_counter() - begin[1]
         found = measure(problem.energy, r.path, problem.geometry)
-        outcome = _outcome(found, problem, r.steps, 1, times, np.nan, r.message)
+        index = _index(problem, r.path[found.image]) if r.converged else -1
+        outcome = _outcome(found, problem, r.steps, 1, times, np.nan, index, r.message)
         solved = outcome.solved and r.converged
         outcomes.append(outcome._replace(solved=solved, evaluations=r.evaluations, message="" if solved else r.message))
     return outcomes
@@ -80,17 +87,21 @@ def _mepmeta(problem: Problem, settings: dict, repeats: int, cap: int) -> list[O
 def _search(look, advance, climb, problem: Problem, climb_at: float, cap: int):
     """Iterate and look; climb when the band is near, and again when another image has become the highest.
 
-    Returns the last look, the iterations of each stage with the image that climbs after it, and when the top was there.
+    Returns the last look, the iterations of each stage with the image that climbs after it, when the top was there, why
+    it ended, and CPU and wall time of the iterations.
     """
+    times = np.zeros(2)
     k, climbing, since, stages, top_at, r = 0, None, 0, [], np.nan, look()
     small = problem.path.size < SMALL
     while k < cap:
         n = 1 if small else CHECK if r.band <= 10 * TOL * problem.unit or k < SELDOM else SELDOM
+        begin = time.process_time(), time.perf_counter()
         advance(n)
+        times += time.process_time() - begin[0], time.perf_counter() - begin[1]
         k += n
         r = look()
         if not np.isfinite(r.band):
-            return r, [*stages, (k - since, None)], top_at, "diverged"
+            return r, [*stages, (k - since, None)], top_at, "diverged", times
         if np.isnan(top_at) and climbing is not None and r.top <= TOL * problem.unit:
             top_at = k
         if climbing is not None and r.band <= TOL * problem.unit:
@@ -101,34 +112,31 @@ def _search(look, advance, climb, problem: Problem, climb_at: float, cap: int):
             stages.append((k - since, r.image))
             climbing, since = r.image, k
             climb(r.image)
-    return r, [*stages, (k - since, None)], top_at, f"not there after {k} iterations"
+    return r, [*stages, (k - since, None)], top_at, f"not there after {k} iterations", times
 
 
-def _spirit(problem: Problem, settings: dict, repeats: int, cap: int) -> list[Outcome]:
-    from benchmarks.peers import spirit_run
+#: What the search with looks found, so that later rounds repeat the timed run alone.
+_found = {}
 
-    settings = dict(settings)
-    climb_at = settings.pop("climb_at")
-    energy, shape = spec(problem.energy), problem.path.shape
-    path = problem.path.reshape(shape[0], *energy["cells"], 3)
-    look = lambda band: measure(problem.energy, band.path().reshape(shape), problem.geometry)  # noqa: E731
 
-    band = spirit_run.Band(energy, path, **settings)
-    band.start()
+def _peer(code: str, problem: Problem, settings: dict, repeats: int, cap: int, make, unpack, per: int) -> list[Outcome]:
+    """Search with looks once, then timed runs of the same iterations; without those, the time of the search counts.
 
-    def climb(image: int) -> None:
-        band.stop()
-        band.climb(image)
-        band.start()
-
-    r, stages, top_at, why = _search(lambda: look(band), band.shots, climb, problem, climb_at, cap)
-    band.stop()
-    band.close()
-    per, outcomes = spirit_run.FORCES[settings["solver"]], []
-    k = sum(n for n, _ in stages)
+    ``make(timed)`` sets up a band in the other code, ``unpack`` turns its path into one of the shape of the problem.
+    """
+    look = lambda band: measure(problem.energy, unpack(band.path()), problem.geometry)  # noqa: E731
+    key = code, problem.name, repr(settings), cap
+    if key not in _found:
+        band = make(False)
+        found = _search(lambda: look(band), band.advance, band.climb, problem, settings["climb_at"], cap)
+        r = found[0]
+        solved = r.band <= TOL * problem.unit
+        _found[key] = *found, _index(problem, unpack(band.path())[r.image]) if solved else -1
+        band.close()
+    r, stages, top_at, why, times, index = _found[key]
+    k, outcomes = sum(n for n, _ in stages), []
     for _ in range(repeats):
-        band = spirit_run.Band(energy, path, **settings, amortize=spirit_run.FOREVER)
-        times = np.zeros(2)
+        band, times = make(True), np.zeros(2)
         for n, image in stages:
             times += band.run(n)
             if image is not None:
@@ -138,36 +146,33 @@ def _spirit(problem: Problem, settings: dict, repeats: int, cap: int) -> list[Ou
         # Two runs differ in their last digits, and iterations amplify that a little.
         if r.band <= TOL * problem.unit and again.band > 3 * r.band:
             raise RuntimeError(f"the timed run ended elsewhere: residual {again.band:.2e} instead of {r.band:.2e}")
-        outcomes.append(_outcome(r, problem, k, per, times, top_at, why))
-    return outcomes or [_outcome(r, problem, k, per, (np.nan, np.nan), top_at, why)]
+        outcomes.append(_outcome(r, problem, k, per, times, top_at, index, why))
+    return outcomes or [_outcome(r, problem, k, per, times, top_at, index, why)]
+
+
+def _spirit(problem: Problem, settings: dict, repeats: int, cap: int) -> list[Outcome]:
+    from benchmarks.peers import spirit_run
+
+    energy, shape = spec(problem.energy), problem.path.shape
+    path = problem.path.reshape(shape[0], *energy["cells"], 3)
+    options = {key: value for key, value in settings.items() if key != "climb_at"}
+
+    def make(timed: bool) -> spirit_run.Band:
+        return spirit_run.Band(energy, path, **options, amortize=spirit_run.FOREVER if timed else 1)
+
+    per = spirit_run.FORCES[settings["solver"]]
+    return _peer("spirit", problem, settings, repeats, cap, make, lambda path: path.reshape(shape), per)
 
 
 def _ase(problem: Problem, settings: dict, repeats: int, cap: int) -> list[Outcome]:
-    import mepmeta as mm
     from benchmarks.peers import ase_run
 
-    settings = dict(settings)
-    climb_at = settings.pop("climb_at")
-    spins = isinstance(problem.geometry, mm.Spheres)
-    if spins:
+    options = {key: value for key, value in settings.items() if key != "climb_at"}
+    if isinstance(problem.geometry, mm.Spheres):  # the paper's spin, in its angles
         (K1, _), (K2, _) = problem.energy.anisotropy
         both, start = ase_run.single_spin(float(K1), float(K2)), np.asarray(mm.spin_to_angles(problem.path[:, 0]))
+        unpack = lambda path: np.asarray(mm.angles_to_spin(path))[:, None]  # noqa: E731
     else:
         both, start = {muller_brown: ase_run.muller_brown, leps: ase_run.leps}[problem.energy], problem.path
-
-    def look(band) -> Residuals:
-        path = np.asarray(mm.angles_to_spin(band.path()))[:, None] if spins else band.path()
-        return measure(problem.energy, path, problem.geometry)
-
-    band = ase_run.Band(both, start, **settings)
-    r, stages, top_at, why = _search(lambda: look(band), band.run, lambda image: band.climb(), problem, climb_at, cap)
-    outcomes, k = [], sum(n for n, _ in stages)
-    for _ in range(repeats):
-        band = ase_run.Band(both, start, **settings)
-        times = np.zeros(2)
-        for n, image in stages:
-            times += band.run(n)
-            if image is not None:
-                band.climb()
-        outcomes.append(_outcome(r, problem, k, 1, times, top_at, why))
-    return outcomes or [_outcome(r, problem, k, 1, (np.nan, np.nan), top_at, why)]
+        unpack = lambda path: path  # noqa: E731
+    return _peer("ase", problem, settings, repeats, cap, lambda _: ase_run.Band(both, start, **options), unpack, 1)

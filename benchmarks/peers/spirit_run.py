@@ -7,13 +7,12 @@ between iterations (the interpolated profile) is done once a call, which Spirit 
 """
 
 import ctypes
-import os
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-from spirit import chain, hamiltonian, parameters, simulation, spiritlib, state, system
+from spirit import chain, parameters, simulation, spiritlib, state, system
 
 __all__ = ["FOREVER", "FORCES", "SOLVERS", "Band", "field_and_energy"]
 
@@ -106,9 +105,11 @@ class Band:
         for n, image in enumerate(path):
             system.get_spin_directions(self.state, idx_image=n)[:] = flat(image)
         chain.update_data(self.state)
-        self.running = False
+        self.stepping = False
 
     def close(self) -> None:
+        if self.stepping:
+            self._stop()
         state.delete(self.state)
 
     def path(self) -> np.ndarray:
@@ -116,9 +117,15 @@ class Band:
         return np.stack([unflat(x, self.shape[1:]) for x in images])
 
     def climb(self, image: int) -> None:
+        """Let one image climb; a run in steps goes on with a solver that starts anew."""
+        stepping = self.stepping
+        if stepping:
+            self._stop()
         for n in range(self.shape[0]):
             kind = parameters.gneb.IMAGE_CLIMBING if n == image else parameters.gneb.IMAGE_NORMAL
             parameters.gneb.set_climbing_falling(self.state, kind, idx_image=n)
+        if stepping:
+            self._start()
 
     def run(self, iterations: int) -> tuple[float, float]:
         """A run from a fresh solver in one call: CPU and wall time, seconds."""
@@ -129,17 +136,21 @@ class Band:
         )
         return time.process_time() - begin[0], time.perf_counter() - begin[1]
 
-    def start(self) -> None:
-        """A run in steps, by ``shots``, that keeps velocities and memories between them."""
+    def advance(self, iterations: int) -> None:
+        """A run in steps, which keeps velocities and memories from one to the next."""
+        if not self.stepping:
+            self._start()
+        _LIBRARY.Simulation_N_Shot(ctypes.c_void_p(self.state), iterations, -1, -1)
+
+    def _start(self) -> None:
+        self.stepping = True
         self._info = simulation.simulation_run_info()
         _LIBRARY.Simulation_GNEB_Start(
             ctypes.c_void_p(self.state), SOLVERS[self.solver], FOREVER, FOREVER, True, ctypes.byref(self._info), -1
         )
 
-    def shots(self, iterations: int) -> None:
-        _LIBRARY.Simulation_N_Shot(ctypes.c_void_p(self.state), iterations, -1, -1)
-
-    def stop(self) -> None:
+    def _stop(self) -> None:
+        self.stepping = False
         simulation.stop(self.state)
 
 

@@ -21,10 +21,11 @@ class Worker:
 
     Args:
         cores: the cores it may use, for example "0" or "0,1".
+        fresh: without what XLA compiled earlier and kept on disk.
     """
 
-    def __init__(self, cores: str):
-        self.cores, self.process = cores, None
+    def __init__(self, cores: str, fresh: bool = False):
+        self.cores, self.fresh, self.process = cores, fresh, None
 
     def ask(self, job: dict, limit: float = 600.0) -> dict | None:
         """The answer to a job; None when the process died over it or ran longer than ``limit`` seconds."""
@@ -48,6 +49,8 @@ class Worker:
 
     def _start(self) -> None:
         environment = os.environ | {"OMP_NUM_THREADS": str(len(self.cores.split(","))), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        if self.fresh:
+            environment.pop("JAX_COMPILATION_CACHE_DIR", None)
         self.process = subprocess.Popen(
             ["taskset", "-c", self.cores, sys.executable, "-m", "benchmarks.peers.worker"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sys.stderr, text=True, bufsize=1, env=environment,
@@ -67,7 +70,7 @@ class Worker:
 
 
 def answer(job: dict) -> object:
-    from benchmarks.peers import agreement, cost, solve
+    from benchmarks.peers import agreement, cost, learning, solve
     from benchmarks.peers.problems import load
 
     if job["task"] == "solve":
@@ -75,7 +78,8 @@ def answer(job: dict) -> object:
         return [outcome._asdict() for outcome in outcomes]
     if job["task"] == "agree":
         return agreement.agree(job["code"], job["problem"])
-    return getattr(cost, job["task"])(**job["options"])
+    where = learning if job["task"] == "loss_and_gradient" else cost
+    return getattr(where, job["task"])(**job["options"])
 
 
 def main() -> None:
