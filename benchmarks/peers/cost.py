@@ -14,7 +14,7 @@ import numpy as np
 import mepmeta as mm
 from benchmarks.peers.problems import spec
 
-__all__ = ["compiling", "film", "machine", "spins"]
+__all__ = ["compiling", "film", "machine", "parts", "spins"]
 
 BATCH, IMAGES = 1000, 11
 
@@ -139,3 +139,43 @@ def machine(n: int, images: int) -> dict[str, float]:
         "operations": float(counted["flops"]),
         "bytes": float(counted["bytes accessed"]),
     }
+
+
+def parts(iterations: int) -> dict[str, float]:
+    """CPU seconds of the parts of an iteration, each compiled alone: what bounds it. The best of five.
+
+    For the batch of paths of one spin: an iteration, its gradients, the sines and cosines of all angles. For the film
+    of 30 x 30 spins and 12 images: an iteration, its gradients, the distances and directions of neighbouring images.
+    """
+    energy, geometry, found = mm.single_spin(), mm.Spheres(axis=0), {}
+    angles = jax.random.uniform(jax.random.key(0), (BATCH, IMAGES, 2))
+
+    def repeated(f, x):
+        # The result feeds the next one a little, so that nothing can be left out.
+        run = jax.jit(lambda x: jax.lax.fori_loop(0, iterations, lambda _, y: x + 1e-12 * f(y), x))
+        jax.block_until_ready(run(x))
+        return min(_timed(lambda: jax.block_until_ready(run(x)), iterations)[0] for _ in range(5))
+
+    straight = mm.straight_path(jnp.array([0.0, 0.0]), jnp.array([0.0, jnp.pi]), IMAGES)
+    paths = jax.vmap(lambda key: mm.bent_path(key, straight))(jax.random.split(jax.random.key(0), BATCH))
+    jax.block_until_ready(_batch(paths, iterations, "improved"))
+    found["spin iteration"] = min(
+        _timed(lambda: jax.block_until_ready(_batch(paths, iterations, "improved")), iterations)[0] for _ in range(5)
+    )
+    found["spin gradient"] = repeated(jax.vmap(jax.vmap(jax.grad(energy))), angles)
+    found["spin sine and cosine"] = repeated(lambda x: jnp.sin(x) + jnp.cos(x), angles)
+    film, path = _example(30, 12)
+    film, path = film.component_first(), jnp.moveaxis(jnp.asarray(path), -1, 1)
+    jax.block_until_ready(_iterated(film, path, iterations, "improved"))
+    found["film iteration"] = min(
+        _timed(lambda: jax.block_until_ready(_iterated(film, path, iterations, "improved")), iterations)[0]
+        for _ in range(5)
+    )
+    found["film gradient"] = repeated(jax.vmap(jax.grad(film)), path)
+
+    def connected(p):
+        lengths, there, back = jax.vmap(geometry.connect)(p[:-1], p[1:])
+        return jnp.zeros_like(p).at[1:].add(there - back + lengths.reshape(-1, 1, 1, 1))
+
+    found["film directions"] = repeated(connected, path)
+    return found

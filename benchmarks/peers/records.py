@@ -5,6 +5,7 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import subprocess
 from pathlib import Path
 
 __all__ = ["DATA", "provenance", "read", "write"]
@@ -30,8 +31,19 @@ def provenance() -> dict[str, str]:
         "processor": f"{cpu}, {os.cpu_count()} cores",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "versions": ", ".join(versions),
+        "commit": _commit(),
         "date": datetime.date.today().isoformat(),
     }
+
+
+def _commit() -> str:
+    """The commit of this checkout; with a plus when files were changed since."""
+    try:
+        root = Path(__file__).resolve().parent
+        describe = ["git", "describe", "--always", "--dirty=+"]
+        return subprocess.run(describe, cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
 
 
 def write(file: Path, rows: list[dict], about: str) -> None:

@@ -1,4 +1,4 @@
-"""The whole comparison: ``python -m benchmarks.peers.run``, as ``make bench`` calls it.
+"""The whole comparison: ``python -m benchmarks.peers.run``, as ``make bench`` calls it; stages may be named.
 
 Every code runs in processes of its own, on one core and then on two, the codes taking turns, with the settings that
 ``tune.py`` chose on the development halves. Energies are compared first; nothing is timed unless they agree. Results go
@@ -73,7 +73,7 @@ def throughput(cores: int, worker: Worker) -> list[dict]:
         for code, n in SPIN_CODES.items()
     }, 5)  # fmt: skip
     for n, images in FILMS:
-        iterations = max(3, 5_000_000 // (n * n * images))
+        iterations = max(3, 2_000_000 // (n * n * images))
         rows += _turns(worker, {
             key("film", code, n * n, images): {
                 "task": "film", "options": {"code": code, "n": n, "images": images, "iterations": iterations}
@@ -134,39 +134,60 @@ def learning(worker: Worker) -> list[dict]:
     return rows
 
 
-def machine() -> None:
+def stage_agreement() -> None:
+    with Worker(CORES[1]) as worker:
+        agreement(worker)
+
+
+def stage_iteration() -> None:
     rows = []
     for cores, names in CORES.items():
-        for n in (30, 300):
-            with Worker(names) as fresh:  # nothing compiled yet, and no cache on disk
-                found = fresh.ask({"task": "machine", "options": {"n": n, "images": 12}})
+        with Worker(names) as worker:
+            rows += throughput(cores, worker)
+    write(DATA / "iteration.csv", rows, "seconds of an iteration (case spin: for each path), medians and quartiles")
+
+
+def stage_machine() -> None:
+    rows = []
+    for cores, names in CORES.items():
+        with Worker(names) as worker:
+            for n in (30, 300):
+                found = worker.ask({"task": "machine", "options": {"n": n, "images": 12}})
                 rows.append({"cores": cores, "spins": n * n, "images": 12, **found})
     write(DATA / "machine.csv", rows, "bandwidth of a copy, peak of a matrix product, counts of XLA for an iteration")
-    with Worker(CORES[1], fresh=True) as fresh:
+    with Worker(CORES[1]) as worker:
+        found = worker.ask({"task": "parts", "options": {"iterations": 200}})
+    rows = [{"part": part, "cpu_s": value} for part, value in found.items()]
+    write(DATA / "parts.csv", rows, "CPU seconds of an iteration and of its parts compiled alone, one core")
+    with Worker(CORES[1], fresh=True) as fresh:  # nothing compiled yet, and no cache on disk
         found = fresh.ask({"task": "compiling", "options": {"n": 30, "images": 12}})
     row = {key.replace(" ", "_") + "_s": value for key, value in found.items()}
     write(DATA / "compiling.csv", [{"spins": 900, "images": 12, **row}], "seconds of first and second calls, one core")
 
 
-def main() -> None:
-    begin = time.monotonic()
-    with Worker(CORES[1]) as worker:
-        agreement(worker)
-    rows = []
-    for cores, names in CORES.items():
-        with Worker(names) as worker:
-            rows += throughput(cores, worker)
-        say("cost of an iteration measured on", cores, "core(s)")
-    write(DATA / "iteration.csv", rows, "seconds of an iteration (case spin: for each path), medians and quartiles")
-    machine()
+def stage_learning() -> None:
     with Worker(CORES[1]) as worker:
         write(DATA / "learning.csv", learning(worker), "seconds of one loss and gradient, 100 paths of 11 images")
-    say("cost of learning measured")
+
+
+def stage_convergence() -> None:
     rows = []
     for cores, families, rounds in ((1, SETS, ROUNDS), (2, ("skyrmion",), 1)):
         with Worker(CORES[cores]) as worker:
             rows += convergence(cores, worker, families, rounds)
-    write(DATA / "convergence.csv", rows, "test halves, one row a run")
+            write(DATA / "convergence.csv", rows, "test halves, one row a run")
+
+
+STAGES = {"agreement": stage_agreement, "iteration": stage_iteration, "machine": stage_machine,
+          "learning": stage_learning, "convergence": stage_convergence}  # fmt: skip
+
+
+def main() -> None:
+    """All stages, or those named, energies compared in any case; then the tables, from all files there are."""
+    begin = time.monotonic()
+    for name in ["agreement", *(sys.argv[1:] or list(STAGES)[1:])]:
+        STAGES[name]()
+        say(name, "done")
     print(tables.report(DATA))
     say(f"{(time.monotonic() - begin) / 60:.1f} minutes")
 

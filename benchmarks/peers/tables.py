@@ -1,6 +1,6 @@
 """From rows to answers: who solved what, profiles, ratios, and the targets beside them. No measuring here, no JAX.
 
-``make bench`` prints these tables and the page of the book shows them: both read the same files with the same functions.
+``make bench`` prints these tables and the page of the book shows them: the same files, the same functions.
 """
 
 from pathlib import Path
