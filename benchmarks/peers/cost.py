@@ -123,8 +123,8 @@ def compiling(n: int, images: int) -> dict[str, float]:
 def machine(n: int, images: int) -> dict[str, float]:
     """For the roofline: what the machine does at best, and what the compiler says that an iteration does.
 
-    Returns bytes/s of a copy and floating point operations/s of a product of matrices; operations and bytes of one
-    iteration as XLA counts them, in all.
+    Returns bytes/s of a copy and floating point operations/s of a product of matrices, on one core in CPU time;
+    operations and bytes of one iteration as XLA counts them, in all.
     """
     energy, path = _example(n, images)
     energy, path = energy.component_first(), jnp.moveaxis(jnp.asarray(path), -1, 1)
@@ -132,7 +132,7 @@ def machine(n: int, images: int) -> dict[str, float]:
     counted = counted[0] if isinstance(counted, list) else counted
     big, square = jnp.ones(2**25), jnp.ones((1024, 1024)) / 1024
     copy, product = jax.jit(lambda x: x + 1.0), jax.jit(lambda a: a @ a)
-    best = lambda f, x: min(_timed(lambda: jax.block_until_ready(f(x)), 1)[1] for _ in range(6))  # noqa: E731
+    best = lambda f, x: min(_timed(lambda: jax.block_until_ready(f(x)), 1)[0] for _ in range(6))  # noqa: E731
     return {
         "bandwidth": 2 * big.nbytes / best(copy, big),
         "peak": 2 * 1024**3 / best(product, square),

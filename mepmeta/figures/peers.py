@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from mepmeta.figures.style import BLACK, BLUE, GREEN, PINK, RED, SKY, YELLOW
 
@@ -72,6 +73,9 @@ def iteration_costs(
                 x, middle, around, color=colour, linestyle=line, marker=mark, markersize=4, capsize=2, label=label
             )
         ax.set(xscale="log", yscale="log")
+    left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    left.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
+    left.yaxis.set_minor_locator(NullLocator())
     left.set(xlabel="number of spins", ylabel="time per spin and image (ns)")
     right.set(xlabel="number of images")
     right.set_xticks([6, 12, 24, 48], ["6", "12", "24", "48"])
@@ -92,8 +96,8 @@ def roofline(bandwidth: float, peak: float, points: Mapping[str, tuple[float, fl
     intensities = [x for x, _ in points.values()]
     x = np.geomspace(min(*intensities, peak / bandwidth) / 4, max(*intensities, peak / bandwidth) * 4, 200)
     ax.loglog(x, np.minimum(x * bandwidth, peak) / 1e9, color=BLACK, linewidth=1.2)
-    ax.annotate(f"copy {bandwidth / 1e9:.1f} GB/s", (x[3], x[3] * bandwidth / 1e9), textcoords="offset points",
-                xytext=(0, 10), fontsize=8)  # fmt: skip
+    ax.annotate(f"copy {bandwidth / 1e9:.1f} GB/s", (x[20], x[20] * bandwidth / 1e9), textcoords="offset points",
+                xytext=(8, -8), fontsize=8)  # fmt: skip
     ax.annotate(f"product of matrices {peak / 1e9:.0f} GFLOP/s", (x[-3], peak / 1e9), ha="right",
                 textcoords="offset points", xytext=(0, 4), fontsize=8)  # fmt: skip
     for n, (label, (intensity, rate)) in enumerate(points.items()):
