@@ -32,6 +32,7 @@ def provenance() -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "versions": ", ".join(versions),
         "commit": _commit(),
+        "load": f"{os.getloadavg()[1]:.1f} processes wanted to run, on average over the last five minutes",
         "date": datetime.date.today().isoformat(),
     }
 
