@@ -103,6 +103,7 @@ def convergence(cores: int, worker: Worker, families: tuple[str, ...], rounds: i
                     outcome = found[0] if found else dict.fromkeys(_columns(), float("nan")) | failed
                     rows.append({"set": family, "problem": name, "code": code, "solver": solver, "cores": cores,
                                  "round": turn, **outcome})  # fmt: skip
+            say(name, f"on {cores} core(s)")
         say(family, f"on {cores} core(s):", tables.solved_line(rows, family, cores))
     return rows
 

@@ -65,7 +65,8 @@ def ratio(rows: Rows, slower: str, faster: str, what: str = "cpu_s", **match) ->
 
 
 def label(row: dict) -> str:
-    return "mepmeta" if row["code"] == "mepmeta" else f"{row['code'].replace('spirit', 'Spirit')} {row['solver']}"
+    names = {"spirit": "Spirit", "ase": "ASE"}
+    return "mepmeta" if row["code"] == "mepmeta" else f"{names[row['code']]} {row['solver']}"
 
 
 def per_problem(rows: Rows, family: str, cores: int = 1) -> dict[str, dict[str, dict]]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
@@ -11,14 +12,21 @@ from mepmeta.figures.style import BLACK, BLUE, GREEN, PINK, RED, SKY, YELLOW
 
 __all__ = ["iteration_costs", "learning_costs", "performance_profiles", "roofline"]
 
-COLOURS, LINES, MARKS = (BLUE, RED, GREEN, YELLOW, PINK, SKY), ("-", "--", "-.", ":", "-", "--"), "osD^v*"
+COLOURS, LINES, MARKS = (BLUE, RED, GREEN, YELLOW, PINK, SKY, BLACK), ("-", "--", "-.", ":"), "osD^v*<"
 
 Series = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 def _styles(labels: Sequence[str]) -> dict[str, tuple[str, str, str]]:
     """Colour, line and mark of every label, the same in all panels of a figure."""
-    return {label: (COLOURS[n % 6], LINES[n % 6], MARKS[n % 6]) for n, label in enumerate(labels)}
+    return {label: (COLOURS[n % 7], LINES[n % 4], MARKS[n % 7]) for n, label in enumerate(labels)}
+
+
+def _plain(axis: Axis) -> None:
+    """Ticks of a logarithmic axis at 1, 2 and 5 times powers of ten, as plain numbers."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(lambda y, _: f"{y:g}")
+    axis.set_minor_locator(NullLocator())
 
 
 def performance_profiles(panels: Mapping[str, Mapping[str, np.ndarray]], *, xlabel: str, columns: int = 2) -> Figure:
@@ -32,7 +40,7 @@ def performance_profiles(panels: Mapping[str, Mapping[str, np.ndarray]], *, xlab
     """
     rows = -(-len(panels) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(6.2, 2.2 * rows), sharey=True, squeeze=False)
-    styles = _styles(sorted({label for panel in panels.values() for label in panel}))
+    styles = _styles(list(dict.fromkeys(label for panel in panels.values() for label in panel)))
     for ax, (title, panel) in zip(axes.flat, panels.items(), strict=False):
         finite = np.concatenate([r[np.isfinite(r)] for r in panel.values()])
         end = 1.3 * finite.max(initial=2.0)
@@ -44,11 +52,14 @@ def performance_profiles(panels: Mapping[str, Mapping[str, np.ndarray]], *, xlab
             ax.plot([], [], line, color=colour, label=label)
         ax.set(title=title, xscale="log", xlim=(0.95, end), ylim=(-0.03, 1.05))
         ax.set_xlabel(xlabel)
+        if end < 100:
+            _plain(ax.xaxis)
     for ax in axes[:, 0]:
         ax.set_ylabel("part of problems solved")
     for ax in axes.flat[len(panels) :]:
         ax.remove()
-    handles = dict(sorted((h.get_label(), h) for ax in figure.axes for h in ax.lines if h.get_label()[0] != "_"))
+    handles = {h.get_label(): h for ax in figure.axes for h in ax.lines if h.get_label()[0] != "_"}
+    handles = {label: handles[label] for label in styles}
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3)
     return figure
 
@@ -73,9 +84,7 @@ def iteration_costs(
                 x, middle, around, color=colour, linestyle=line, marker=mark, markersize=4, capsize=2, label=label
             )
         ax.set(xscale="log", yscale="log")
-    left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    left.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
-    left.yaxis.set_minor_locator(NullLocator())
+    _plain(left.yaxis)
     left.set(xlabel="number of spins", ylabel="time per spin and image (ns)")
     right.set(xlabel="number of images")
     right.set_xticks([6, 12, 24, 48], ["6", "12", "24", "48"])
@@ -101,7 +110,7 @@ def roofline(bandwidth: float, peak: float, points: Mapping[str, tuple[float, fl
     ax.annotate(f"product of matrices {peak / 1e9:.0f} GFLOP/s", (x[-3], peak / 1e9), ha="right",
                 textcoords="offset points", xytext=(0, 4), fontsize=8)  # fmt: skip
     for n, (label, (intensity, rate)) in enumerate(points.items()):
-        ax.plot(intensity, rate / 1e9, MARKS[n % 6], color=COLOURS[n % 6], label=label)
+        ax.plot(intensity, rate / 1e9, MARKS[n % 7], color=COLOURS[n % 7], label=label)
     ax.set(xlabel="operations for each byte", ylabel="rate ($10^9$ operations/s)")
     ax.set_ylim(top=peak / 1e9 * 3)
     figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=2)
