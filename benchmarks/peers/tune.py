@@ -47,8 +47,7 @@ ASE = {
     "landscape": [
         *grid(optimiser=["FIRE"], method=METHODS, spring=[1.0, 10.0], climb_at=[0.1], dt=[0.01, 0.03]),
         *grid(optimiser=["MDMin"], method=METHODS, spring=[10.0], climb_at=[0.1], dt=[0.03]),
-        *grid(optimiser=["LBFGS"], method=METHODS[:1], spring=[1.0, 10.0], climb_at=[0.1], alpha=[70.0, 500.0]),
-        *grid(optimiser=["LBFGS"], method=METHODS[1:], spring=[1.0], climb_at=[0.1], alpha=[70.0, 500.0]),
+        *grid(optimiser=["LBFGS"], method=METHODS, spring=[1.0, 10.0], climb_at=[0.1], alpha=[70.0, 500.0]),
         *grid(optimiser=["BFGS"], method=METHODS[:1], spring=[10.0], climb_at=[0.1], alpha=[500.0]),
     ],
 }  # fmt: skip
