@@ -1,4 +1,5 @@
-# Everything runs in .venv, which the first target that needs it creates. Python 3.11 and make are all it takes.
+# Everything runs in .venv, which the first target that needs it creates, and the benchmarks in .venv-bench, which holds
+# the other codes, too. Python 3.11 and make are all it takes.
 
 PORT ?= 8000
 JOBS ?= 2
@@ -8,6 +9,8 @@ PAGES ?= $(shell grep -l '^jupytext:' book/*.md)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
+BENCH := .venv-bench
+BENCH_READY := $(BENCH)/.installed
 HTML := _build/html
 
 # The first of these that runs and is new enough; looked up only when .venv has to be made.
@@ -24,11 +27,11 @@ NOTEBOOK := JUPYTER_PREFER_ENV_PATH=1 TQDM_DISABLE=1 MPLBACKEND=module://matplot
 CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
     JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1 TF_CPP_MIN_LOG_LEVEL=3
 
-.PHONY: help book serve test reference bench clean
+.PHONY: help book serve test reference bench bench-training tune clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Installed anew only when the requirements change.
 $(READY): requirements.txt pyproject.toml
@@ -57,9 +60,22 @@ test: $(READY) ## lint, unit tests and doctests, every notebook against its refe
 reference: $(READY) ## run the pages and store their outputs as the new references
 	$(NOTEBOOK) $(CACHE) $(BIN)/python tests/reference.py $(PAGES)
 
-bench: $(READY) ## run the benchmarks, one after another
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+# In an environment of its own, so that the book and the tests do not depend on other codes.
+$(BENCH_READY): benchmarks/requirements.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer found" >&2; exit 1; }
+	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --disable-pip-version-check -r benchmarks/requirements.txt
+	@touch $@
 
-clean: ## remove what was built and cached, keep .venv
+bench: $(BENCH_READY) ## measure mepmeta, Spirit and ASE side by side; print ratios and targets
+	$(CACHE) $(BENCH)/bin/python -m benchmarks.peers.run
+
+tune: $(BENCH_READY) ## choose the settings of Spirit and ASE anew, on the development problems
+	$(CACHE) $(BENCH)/bin/python -m benchmarks.peers.tune
+
+bench-training: $(READY) ## measure training: from every start, its time, its gradients; forty random skyrmions
+	@set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+clean: ## remove what was built and cached, keep the environments
 	rm -rf _build .cache .pytest_cache .ruff_cache .hypothesis
-	find . -name $(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
+	find . -name '.venv*' -prune -o -name __pycache__ -type d -exec rm -rf {} +
