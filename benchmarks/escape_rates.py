@@ -64,13 +64,14 @@ def escapes(seed, criterion, damping, barrier_over_kT, dt, wanted):
 
 
 def main():
-    done = set()
+    done, versions = set(), f"mepmeta {mm.__version__}, jax {jax.__version__}, Python {platform.python_version()}"
     if FILE.exists():
         with FILE.open() as stream:
+            if versions not in stream.readline():
+                sys.exit(f"{FILE} was begun with other versions than {versions}: delete it to begin anew")
             rows = csv.DictReader(line for line in stream if not line.startswith("#"))
             done = {(r["criterion"], float(r["damping"]), float(r["barrier_over_kT"]), float(r["dt"])) for r in rows}
     else:
-        versions = f"mepmeta {mm.__version__}, jax {jax.__version__}, Python {platform.python_version()}"
         FILE.write_text(
             f"# benchmarks/escape_rates.py, {datetime.date.today()}, {platform.machine()}, {versions}\n"
             f"# {TRAJECTORIES} trajectories, time in mu/gamma over the unit of energy, K1 = 1, K2 = -2\n"
