@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from jax import Array
 from scipy.linalg import qr
-from scipy.sparse.linalg import SuperLU, eigsh, splu
+from scipy.sparse.linalg import LinearOperator, SuperLU, eigsh, splu
 
 from mepmeta._checks import as_pytree, check_state
 from mepmeta.energies import Heisenberg
@@ -194,18 +194,35 @@ def log_determinant(H: sp.csc_array, across: np.ndarray | None = None) -> LogDet
 def lowest_eigenpairs(H: sp.csc_array, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k lowest eigenvalues of a sparse symmetric matrix, ascending, and their eigenvectors as columns.
 
-    Lanczos with the inverse of H shifted to below its spectrum, of which the factors' signs make sure. Small matrices
-    are diagonalised.
+    Lanczos with the inverse of H shifted to above zero. The signs of factors say that the shift suffices, and how many
+    eigenvalues there are up to the highest one found: Lanczos sees one direction of a degenerate eigenspace, so it
+    looks again, across what it has found, until none is missing. Small matrices are diagonalised.
     """
     n = H.shape[0]
     if n <= 600 or k > n // 4:
         values, vectors = np.linalg.eigh(H.toarray())
         return values[:k], vectors[:, :k]
-    largest = float(np.max(np.abs(H).sum(axis=0)))  # a bound on the spectrum
+    largest, one = float(np.max(np.abs(H).sum(axis=0))), sp.eye_array(n)  # a bound on the spectrum
     shift = 1e-2 * largest
-    while np.any(factorised(sp.csc_array(H + shift * sp.eye_array(n))).U.diagonal() < 0):
+    lu = factorised(sp.csc_array(H + shift * one))
+    while np.any(lu.U.diagonal() < 0):
         shift *= 2
-    start = np.random.default_rng(0).standard_normal(n)  # the same in every run
-    values, vectors = eigsh(H, k, sigma=-shift, which="LM", v0=start, ncv=min(n, 2 * k + 20), tol=1e-11)
-    order = np.argsort(values)
-    return values[order], vectors[:, order]
+        lu = factorised(sp.csc_array(H + shift * one))
+    values, vectors, missing, random = np.zeros(0), np.zeros((n, 0)), k, np.random.default_rng(0)
+    while missing > 0:
+
+        def inverse(v: np.ndarray, found: np.ndarray = vectors) -> np.ndarray:
+            v = np.ravel(v)
+            v = lu.solve(v - found @ (found.T @ v))
+            return v - found @ (found.T @ v)
+
+        operator, start = LinearOperator((n, n), matvec=inverse, dtype=float), random.standard_normal(n)
+        more, columns = eigsh(operator, missing, which="LA", v0=start, ncv=min(n, 2 * missing + 20), tol=1e-11)
+        values, vectors = np.append(values, 1 / more - shift), np.linalg.qr(np.hstack([vectors, columns]))[0]
+        order = np.argsort(values)
+        values, vectors = values[order], vectors[:, order]
+        # Just above the k-th: its own multiplet counts.
+        up_to = values[k - 1] + 1e-7 * largest
+        there = int(np.sum(factorised(sp.csc_array(H - up_to * one)).U.diagonal() < 0))
+        missing = there - int(np.sum(values < up_to))
+    return values[:k], vectors[:, :k]

@@ -22,7 +22,7 @@ from mepmeta.barrier import _highest_point
 from mepmeta.geometry import Flat, Geometry
 from mepmeta.neb import LOST, SPRINGS, NEBParams, Spring, _iterate, _neb_step, _repeat
 
-__all__ = ["loss", "loss_and_gradient", "overestimate", "rates"]
+__all__ = ["convergence_rates", "loss", "loss_and_gradient", "overestimate"]
 
 Energy = Callable[[Array], Array]
 
@@ -117,7 +117,7 @@ def overestimate(energy: Energy, path: Array, reference: float | Array, *, geome
     return _overestimate_jit(energy, path, reference, geometry)
 
 
-def rates(overestimates: Array) -> Array:
+def convergence_rates(overestimates: Array) -> Array:
     r"""Rates of convergence :math:`\rho(k) = \Delta(k+1)/\Delta(k)`.
 
     Args:
@@ -127,7 +127,7 @@ def rates(overestimates: Array) -> Array:
         :math:`\rho`, shape ``(..., K)``; below 1 where the barrier improves.
 
     >>> import jax.numpy as jnp, mepmeta as mm
-    >>> mm.rates(jnp.array([1.0, 0.5, 0.125])).tolist()
+    >>> mm.convergence_rates(jnp.array([1.0, 0.5, 0.125])).tolist()
     [0.5, 0.25]
     """
     return overestimates[..., 1:] / overestimates[..., :-1]

@@ -74,14 +74,14 @@ def test_floor_of_a_converged_path():
 
 @given(st.lists(st.floats(1e-12, 1e3), min_size=2, max_size=10))
 def test_rates_multiply_up_to_the_whole_gain(deltas):
-    rho = mm.rates(jnp.array(deltas))
+    rho = mm.convergence_rates(jnp.array(deltas))
     assert rho.shape == (len(deltas) - 1,)
     assert np.sum(np.log(rho)) == pytest.approx(np.log(deltas[-1] / deltas[0]), abs=1e-12)
 
 
 def test_rates_run_along_the_last_axis():
     deltas = jnp.array([[8.0, 4.0, 1.0], [1.0, 2.0, 6.0]])
-    assert mm.rates(deltas).tolist() == [[0.5, 0.25], [2.0, 3.0]]
+    assert mm.convergence_rates(deltas).tolist() == [[0.5, 0.25], [2.0, 3.0]]
 
 
 # The loss
@@ -98,7 +98,7 @@ def test_loss_is_the_mean_logarithm_of_the_rates(gamma):
     for path in PATHS[:4]:
         deltas = mm.iterate(ENERGY, path, params, 5, observe=delta_of).history
         assert deltas.shape == (6,)
-        expected = jnp.mean(jnp.log(mm.rates(deltas)))
+        expected = jnp.mean(jnp.log(mm.convergence_rates(deltas)))
         assert mm.loss(ENERGY, path, params, reference=0.0) == pytest.approx(float(expected), abs=1e-11)
 
 
