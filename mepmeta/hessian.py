@@ -21,8 +21,9 @@ __all__ = ["LogDeterminant", "hessian", "log_determinant", "lowest_eigenpairs"]
 #: Any energy but Heisenberg's is dense here; a matrix of more rows than this is refused.
 LARGEST_DENSE = 4000
 
-#: A factorisation without pivoting has to solve a linear system to this relative residual.
-ACCURATE = 1e-9
+#: A factorisation without pivoting has to solve a linear system to this relative residual; where only the signs count,
+#: next to an eigenvalue, to the other one.
+ACCURATE, SIGNS = 1e-9, 1e-3
 
 
 class LogDeterminant(NamedTuple):
@@ -124,7 +125,7 @@ def _local(energy: Heisenberg, x: Array) -> sp.csc_array:
     return sp.csc_array((np.concatenate(entries), place), shape=(2 * N, 2 * N))
 
 
-def factorised(A: sp.csc_array) -> SuperLU:
+def factorised(A: sp.csc_array, accurate: float = ACCURATE) -> SuperLU:
     r"""Sparse factors :math:`A = L\,U` without pivoting, rows and columns in one order of minimum degree.
 
     For a symmetric matrix this is :math:`L\,D\,L^{\mathsf T}`, and by Sylvester's law of inertia the signs of D are
@@ -133,7 +134,7 @@ def factorised(A: sp.csc_array) -> SuperLU:
     lu = splu(A, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
     probe = np.random.default_rng(0).standard_normal(A.shape[0])
     error = np.linalg.norm(A @ lu.solve(probe) - probe) / np.linalg.norm(probe)
-    if not np.array_equal(lu.perm_r, lu.perm_c) or not error < ACCURATE:
+    if not np.array_equal(lu.perm_r, lu.perm_c) or not error < accurate:
         raise ValueError(
             f"the matrix is singular or nearly so: a linear system is solved to {error:.0e} only. "
             "Zero modes have to be named (across=...)"
@@ -223,6 +224,6 @@ def lowest_eigenpairs(H: sp.csc_array, k: int) -> tuple[np.ndarray, np.ndarray]:
         values, vectors = values[order], vectors[:, order]
         # Just above the k-th: its own multiplet counts.
         up_to = values[k - 1] + 1e-7 * largest
-        there = int(np.sum(factorised(sp.csc_array(H - up_to * one)).U.diagonal() < 0))
+        there = int(np.sum(factorised(sp.csc_array(H - up_to * one), SIGNS).U.diagonal() < 0))
         missing = there - int(np.sum(values < up_to))
     return values[:k], vectors[:, :k]
