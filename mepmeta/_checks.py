@@ -138,10 +138,11 @@ def check_shape(shape: Any, axes: int | None = None) -> None:
         raise ValueError(f"this lattice has {axes} axes: its shape must be {axes} numbers of cells, got {shape}")
 
 
-def check_temperature(temperature: Any) -> None:
-    """A temperature is k_BT, an energy above zero; an array of them is good, too."""
-    if not np.all((np.asarray(temperature) > 0) & (np.asarray(temperature) < np.inf)):
-        raise ValueError(f"the temperature k_BT must be a positive energy, got {temperature}")
+def check_temperature(temperature: Any, *, zero: bool = False) -> None:
+    """A temperature is k_BT, an energy above zero, or at zero where that makes sense; an array is good, too."""
+    T = np.asarray(temperature)
+    if not np.all(((T > 0) | (zero & (T == 0))) & (T < np.inf)):
+        raise ValueError(f"the temperature k_BT must be an energy {'>= 0' if zero else '> 0'}, got {temperature}")
 
 
 def check_damping(damping: float, *, positive: bool = False) -> None:

@@ -10,7 +10,15 @@ from jax import Array, lax
 from scipy.stats import chi2
 from tqdm import tqdm
 
-from mepmeta._checks import as_pytree, check_count, check_damping, check_energy, check_positive, check_state
+from mepmeta._checks import (
+    as_pytree,
+    check_count,
+    check_damping,
+    check_energy,
+    check_positive,
+    check_state,
+    check_temperature,
+)
 from mepmeta.energies import Heisenberg
 from mepmeta.geometry import Spheres
 from mepmeta.modes import curvature_scale
@@ -282,8 +290,7 @@ def _checked(
     if states.ndim < 3:
         raise ValueError(f"the states of B trajectories have shape (B, *shape, 3), got {states.shape}")
     Spheres().check(np.asarray(states), "the batch of states")
-    if not 0 <= temperature < np.inf:
-        raise ValueError(f"the temperature k_BT must be an energy >= 0, got {temperature}")
+    check_temperature(temperature, zero=True)
     check_damping(damping)
     check_positive(dt=dt)
     check_count("steps", steps)
