@@ -12,6 +12,7 @@ from jax.custom_derivatives import SymbolicZero
 from jax.tree_util import Partial, register_pytree_node_class
 
 from mepmeta._checks import check_shape, known
+from mepmeta._vectorised import sine_cosine
 
 __all__ = ["Bond", "Heisenberg", "single_spin"]
 
@@ -19,8 +20,9 @@ __all__ = ["Bond", "Heisenberg", "single_spin"]
 def _single_spin(K1: Array, K2: Array, x: Array) -> Array:
     if jnp.shape(x) != (2,):
         raise ValueError(f"single_spin takes one state (theta, phi) of shape (2,), got shape {jnp.shape(x)}")
-    theta, phi = x
-    return -K1 * jnp.cos(theta) ** 2 * jnp.cos(phi) ** 2 - K2 * jnp.sin(theta) ** 2
+    # Slices, not elements: the derivative of a slice leaves the paths of a batch side by side.
+    (z, equator), (_, cos_phi) = sine_cosine(x[:1]), sine_cosine(x[1:])
+    return jnp.squeeze(-K1 * (equator * cos_phi) ** 2 - K2 * z**2)
 
 
 def single_spin(K1: float | Array = 1.0, K2: float | Array = -2.0) -> Partial:

@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array, lax
 from jax.tree_util import register_static
 
-from mepmeta._vectorised import arctan_ratio
+from mepmeta._vectorised import arctan_ratio, total
 
 __all__ = ["Flat", "Geometry", "Spheres", "angles_to_spin", "spin_to_angles"]
 
@@ -37,7 +37,8 @@ class Flat:
 
     def connect(self, x: Array, y: Array) -> tuple[Array, Array, Array]:
         r"""Distance :math:`\lVert y - x\rVert`, the vector at ``x`` that points to ``y``, the one at ``y`` to ``x``."""
-        return jnp.linalg.norm(jnp.ravel(y - x)), y - x, x - y
+        way = y - x
+        return jnp.sqrt(total(way * way)), way, -way
 
     def distance(self, x: Array, y: Array) -> Array:
         r"""Euclidean distance :math:`\lVert y - x\rVert`, a scalar."""
@@ -198,11 +199,11 @@ def _detour(x: list[Array]) -> list[Array]:
 
 def _arcs(x: list[Array], y: list[Array]) -> tuple[Array, list[Array], list[Array]]:
     """Squares of the angles between spins, the vectors at ``x`` that lead to ``y`` and those at ``y`` to ``x``."""
-    chord, total = [b - a for a, b in zip(x, y, strict=True)], [a + b for a, b in zip(x, y, strict=True)]
-    chord2, total2 = _dot(chord, chord), _dot(total, total)
-    far, antipodal = total2 < chord2, total2 < (64 * jnp.finfo(total2.dtype).eps) ** 2
+    chord, both = [b - a for a, b in zip(x, y, strict=True)], [a + b for a, b in zip(x, y, strict=True)]
+    chord2, both2 = _dot(chord, chord), _dot(both, both)
+    far, antipodal = both2 < chord2, both2 < (64 * jnp.finfo(both2.dtype).eps) ** 2
     # The tangent of half the angle or, if it is above a right one, of half of what is missing to half a turn.
-    tan2 = jnp.minimum(chord2, total2) / jnp.maximum(chord2, total2)
+    tan2 = jnp.minimum(chord2, both2) / jnp.maximum(chord2, both2)
     arc = arctan_ratio(tan2)
     # Up to a right angle no root is needed, and nothing is singular where the spins are parallel.
     tan = jnp.sqrt(jnp.where(far & ~antipodal, tan2, 1))
@@ -215,7 +216,7 @@ def _arcs(x: list[Array], y: list[Array]) -> tuple[Array, list[Array], list[Arra
 
     def way(x: list[Array], chord: list[Array]) -> list[Array]:
         # Projected from the smaller of chord and sum, so that no digits cancel.
-        v = _project(x, [jnp.where(far, t, c) for t, c in zip(total, chord, strict=True)])
+        v = _project(x, [jnp.where(far, t, c) for t, c in zip(both, chord, strict=True)])
         return [jnp.where(antipodal, h, ratio * a) for h, a in zip(half_turn, v, strict=True)]
 
     return angle2, way(x, chord), way(y, [-c for c in chord])

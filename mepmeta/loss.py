@@ -20,7 +20,7 @@ from mepmeta._checks import (
 )
 from mepmeta.barrier import _highest_point
 from mepmeta.geometry import Flat, Geometry
-from mepmeta.neb import LOST, SPRINGS, NEBParams, Spring, _iterate, _neb_step, _repeat
+from mepmeta.neb import LOST, SPRINGS, NEBParams, Spring, _iterate_batch, _neb_step, _repeat
 
 __all__ = ["convergence_rates", "loss", "loss_and_gradient", "overestimate"]
 
@@ -49,7 +49,7 @@ def _losses(
     spring: Spring = "raw",
 ) -> Array:
     """Losses of a batch of paths, whose log-overestimates ``before`` the iterations are known already."""
-    after = jax.vmap(lambda path: _iterate(energy, path, params, steps, geometry, spring=spring))(paths)
+    after = _iterate_batch(energy, paths, params, steps, geometry, "smooth", spring)
     losses = (_log_overestimates(energy, after.path, reference, geometry) - before) / steps
     return jnp.where(after.diverged, jnp.log(jnp.asarray(LOST, paths.dtype)), losses)
 
@@ -71,25 +71,29 @@ def _losses_and_gradients(
     values = jnp.stack([jnp.asarray(leaf, paths.dtype) for leaf in leaves])
     directions = jnp.eye(len(leaves), dtype=values.dtype)
 
-    def single(path: Array, before: Array) -> tuple[Array, list[Array]]:
-        def step(path: Array, values: Array) -> Array:
-            params = jax.tree.unflatten(structure, list(values))
-            return _neb_step(energy, path, params, geometry, spring=spring)
+    def step(paths: Array, values: Array) -> Array:
+        params = jax.tree.unflatten(structure, list(values))
+        return _neb_step(energy, paths, params, geometry, spring=spring, batch=True)
 
-        def carried(state: tuple[Array, list[Array]]) -> tuple[Array, list[Array]]:
-            path, slopes = state
-            moved = [jax.jvp(step, (path, values), along) for along in zip(slopes, directions, strict=True)]
-            return moved[0][0], [slope for _, slope in moved]
+    def carried(state: tuple[Array, list[Array]]) -> tuple[Array, list[Array]]:
+        paths, slopes = state
+        moved = [jax.jvp(step, (paths, values), along) for along in zip(slopes, directions, strict=True)]
+        return moved[0][0], [slope for _, slope in moved]
 
-        (path, slopes), done, _ = _repeat(carried, (path, [jnp.zeros_like(path)] * len(leaves)), steps, geometry)
-        log_delta, slope_of_delta = jax.value_and_grad(
-            lambda path: jnp.log(_overestimate(energy, path, reference, geometry))
-        )(path)
-        L = jnp.where(done < 0, jnp.log(jnp.asarray(LOST, path.dtype)), (log_delta - before) / steps)
-        return L, [jnp.where(done < 0, 0, jnp.sum(slope_of_delta * slope)) / steps for slope in slopes]
+    start = jnp.moveaxis(paths, 0, -1)  # of a batch, the iterations want the paths side by side
+    state = start, [jnp.zeros_like(start)] * len(leaves)
+    (last, slopes), done, _ = _repeat(carried, state, steps, geometry, batch=True)
 
-    L, slopes = jax.vmap(single)(paths, before)
-    return L, jax.tree.unflatten(structure, slopes)
+    def log_delta(path: Array) -> Array:
+        return jnp.log(_overestimate(energy, path, reference, geometry))
+
+    after, slopes_of_delta = jax.vmap(jax.value_and_grad(log_delta), in_axes=-1, out_axes=(0, -1))(last)
+    L = jnp.where(done < 0, jnp.log(jnp.asarray(LOST, paths.dtype)), (after - before) / steps)
+    gradients = [
+        jnp.where(done < 0, 0, jnp.sum(slopes_of_delta * slope, axis=tuple(range(slope.ndim - 1)))) / steps
+        for slope in slopes
+    ]
+    return L, jax.tree.unflatten(structure, gradients)
 
 
 def overestimate(energy: Energy, path: Array, reference: float | Array, *, geometry: Geometry = Flat()) -> Array:

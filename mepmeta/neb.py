@@ -10,11 +10,20 @@ import numpy as np
 from jax import Array, lax
 
 from mepmeta import tangents
-from mepmeta._checks import as_pytree, check_count, check_energy, check_option, check_params, check_path, known
+from mepmeta._checks import (
+    as_pytree,
+    check_batch,
+    check_count,
+    check_energy,
+    check_option,
+    check_params,
+    check_path,
+    known,
+)
 from mepmeta._vectorised import total
 from mepmeta.geometry import Flat, Geometry
 
-__all__ = ["Iteration", "NEBParams", "iterate", "neb_step"]
+__all__ = ["Iteration", "NEBParams", "iterate", "iterate_batch", "neb_step"]
 
 Energy = Callable[[Array], Array]
 Tangent = Literal["smooth", "improved", "central"]
@@ -71,34 +80,51 @@ def _dot(u: Array, v: Array) -> Array:
     return jnp.sum(u * v, axis=tuple(range(1, u.ndim)), keepdims=True)
 
 
+def _each(f: Callable, batch: bool) -> Callable:
+    """``f`` of every image: of a path (P, *shape) or of a batch (P, *shape, B).
+
+    Paths of a batch are side by side in memory, so that the compiler does one operation on many of them at a time.
+    """
+    return jax.vmap(jax.vmap(f, -1, -1) if batch else f)
+
+
 def _band(
-    energy: Energy, path: Array, beta: float | Array, geometry: Geometry, tangent: Tangent, climb: bool | Array
+    energy: Energy,
+    path: Array,
+    beta: float | Array,
+    geometry: Geometry,
+    tangent: Tangent,
+    climb: bool | Array,
+    batch: bool = False,
 ) -> _Band:
     """``climb`` may say for each inner image how often the gradient along the path is removed: 2 climbs, 0 descends."""
+    each = partial(_each, batch=batch)
     inner = path[1:-1]
-    lengths, forward, back = jax.vmap(geometry.connect)(path[:-1], path[1:])
+    lengths, forward, back = each(geometry.connect)(path[:-1], path[1:])
     forward, backward = forward[1:], -back[:-1]
     energies = None
     # The smooth tangent without climbing needs no energy at all, as the paper points out.
     if climb is False and tangent != "improved":
-        gradients = jax.vmap(lambda x: geometry.project(x, jax.grad(energy)(x)))(inner)
+        gradients = each(lambda x: geometry.project(x, jax.grad(energy)(x)))(inner)
     else:
 
         def rise(x: Array) -> tuple[Array, Array]:
             value, gradient = jax.value_and_grad(energy)(x)
             return value, geometry.project(x, gradient)
 
-        energies, gradients = jax.vmap(rise)(inner)
-        energies = jnp.concatenate([energy(path[0])[None], energies, energy(path[-1])[None]])
+        energies, gradients = each(rise)(path)
+        gradients = gradients[1:-1]
 
     stretch = lengths[1:] - lengths[:-1]
     remove = jnp.ones_like(stretch)
     if climb is not False:
-        remove = remove.at[jnp.argmax(energies[1:-1])].set(2) if climb is True else climb
-        stretch = jnp.where(remove == 1, stretch, 0)
+        if climb is True:
+            image = lax.broadcasted_iota(jnp.int32, stretch.shape, 0)
+            climb = jnp.where(image == lax.argmax(energies[1:-1], 0, jnp.int32), 2, remove)
+        remove, stretch = climb, jnp.where(climb == 1, stretch, 0)
 
     if tangent == "smooth":
-        weights = jax.vmap(lambda *v: tangents.smooth_weight(*v, beta))(forward, backward, gradients)
+        weights = each(lambda *v: tangents.smooth_weight(*v, beta))(forward, backward, gradients)
     elif tangent == "improved":
         weights = tangents.improved_weight(energies)
     else:
@@ -109,8 +135,9 @@ def _band(
         unit = tau * (1 / jnp.sqrt(total(tau * tau)))
         return gradient - remove * total(gradient * unit) * unit, tau, unit
 
-    perpendicular, tau, unit = jax.vmap(across)(weights, forward, backward, gradients, remove)
-    return _Band(perpendicular, stretch.reshape((-1,) + (1,) * (path.ndim - 1)), tau, unit, energies)
+    perpendicular, tau, unit = each(across)(weights, forward, backward, gradients, remove)
+    stretch = jnp.expand_dims(stretch, tuple(range(1, path.ndim - batch)))
+    return _Band(perpendicular, stretch, tau, unit, energies)
 
 
 def _neb_step(
@@ -121,15 +148,16 @@ def _neb_step(
     tangent: Tangent = "smooth",
     spring: Spring = "raw",
     climb: bool = False,
+    batch: bool = False,
 ) -> Array:
-    band = _band(energy, path, params.beta, geometry, tangent, climb)
+    band = _band(energy, path, params.beta, geometry, tangent, climb, batch)
     if spring == "raw":
         move = -params.gamma * band.perpendicular + params.mu * band.stretch * band.tangent
     elif spring == "unit":
         move = -params.gamma * band.perpendicular + params.mu * band.stretch * band.unit
     else:
         move = -params.gamma * (band.perpendicular - params.mu * band.stretch * band.unit)
-    return path.at[1:-1].set(jax.vmap(geometry.retract)(path[1:-1], move))
+    return path.at[1:-1].set(_each(geometry.retract, batch)(path[1:-1], move))
 
 
 def neb_step(
@@ -171,7 +199,7 @@ def neb_step(
             gradient along the path is inverted instead of removed.
 
     Returns:
-        The next path, same shape. Map over a batch of paths with ``jax.vmap``.
+        The next path, same shape. Map over paths with ``jax.vmap``; for many, :func:`iterate_batch` is faster.
 
     Raises:
         ValueError: fewer than three images, coincident neighbours, coordinates or energies that are not finite
@@ -206,8 +234,8 @@ def _checked(energy: Energy, path: Array, params: NEBParams, geometry: Geometry,
     return energy, jnp.asarray(path)
 
 
-def _length(path: Array, geometry: Geometry) -> Array:
-    return jnp.sum(jax.vmap(geometry.distance)(path[:-1], path[1:]))
+def _length(path: Array, geometry: Geometry, batch: bool) -> Array:
+    return jnp.sum(_each(geometry.distance, batch)(path[:-1], path[1:]), axis=0)
 
 
 def _repeat(
@@ -216,22 +244,23 @@ def _repeat(
     steps: int,
     geometry: Geometry,
     observe: Callable[[Array], Any] | None = None,
+    batch: bool = False,
 ) -> tuple[Any, Array, Any]:
     """Repeat a step of a state (path, ...) until the band is lost: the state, the iterations done, the history."""
-    bound = LOST * _length(lax.stop_gradient(state[0]), geometry)
+    bound = LOST * _length(lax.stop_gradient(state[0]), geometry, batch)
 
     def body(carry: tuple[Any, Array], _: None) -> tuple[tuple[Any, Array], Any]:
         state, done = carry
         after = step(state)
         # One comparison answers for NaN, infinity and growth. A lost band stays where it last made sense.
-        fine = _length(lax.stop_gradient(after[0]), geometry) < bound
+        fine = _length(lax.stop_gradient(after[0]), geometry, batch) < bound
         fine = fine & (done >= 0)
         state = jax.tree.map(lambda new, old: jnp.where(fine, new, old), after, state)
         done = jnp.where(fine, done + 1, jnp.where(done >= 0, -done - 1, done))
         return (state, done), observe(state[0]) if observe else None
 
     # `done` counts iterations; it turns to -done - 1 when the band is lost, which then ends the counting.
-    (last, done), history = lax.scan(body, (state, jnp.zeros((), jnp.int32)), length=steps)
+    (last, done), history = lax.scan(body, (state, jnp.zeros(bound.shape, jnp.int32)), length=steps)
     return last, done, history
 
 
@@ -245,11 +274,12 @@ def _iterate(
     spring: Spring = "raw",
     climb: bool = False,
     observe: Callable[[Array], Any] | None = None,
+    batch: bool = False,
 ) -> Iteration:
     def step(state: tuple[Array]) -> tuple[Array]:
-        return (_neb_step(energy, state[0], params, geometry, tangent, spring, climb),)
+        return (_neb_step(energy, state[0], params, geometry, tangent, spring, climb, batch),)
 
-    (last,), done, history = _repeat(step, (path,), steps, geometry, observe)
+    (last,), done, history = _repeat(step, (path,), steps, geometry, observe, batch)
     if observe:
         history = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), observe(path), history)
     return Iteration(last, jnp.where(done < 0, -done - 1, done), done < 0, history)
@@ -293,5 +323,52 @@ def iterate(
     return _iterate_jit(energy, path, params, steps, geometry, tangent, spring, climb, observe)
 
 
+def iterate_batch(
+    energy: Energy,
+    paths: Array,
+    params: NEBParams,
+    steps: int,
+    *,
+    geometry: Geometry = Flat(),
+    tangent: Tangent = "smooth",
+    spring: Spring = "raw",
+    climb: bool = False,
+) -> Iteration:
+    r"""Apply :func:`neb_step` ``steps`` times to many paths at once, the paths side by side in memory.
+
+    The result is that of ``jax.vmap`` over :func:`iterate`, up to rounding, several times faster for small states.
+
+    Args:
+        energy, params, steps, geometry, tangent, spring, climb: as in :func:`iterate`, common to all paths.
+        paths: a batch of B paths, shape ``(B, P, *shape)``.
+
+    Returns:
+        :class:`Iteration` with paths ``(B, P, *shape)``, and ``steps`` and ``diverged`` for each.
+
+    Raises:
+        ValueError: as :func:`iterate`.
+
+    >>> import jax, jax.numpy as jnp, mepmeta as mm
+    >>> mep = mm.straight_path(jnp.array([0.0, 0.0]), jnp.array([0.0, jnp.pi]), 9)
+    >>> paths = jax.vmap(lambda key: mm.bent_path(key, mep))(jax.random.split(jax.random.key(0), 100))
+    >>> r = mm.iterate_batch(mm.single_spin(), paths, mm.NEBParams(gamma=0.2), 100)
+    >>> r.path.shape, bool(jnp.allclose(r.path, mep, atol=1e-4)), int(r.diverged.sum())
+    ((100, 9, 2), True, 0)
+    """
+    check_count("steps", steps)
+    check_batch(paths, geometry)
+    paths = jnp.asarray(paths)
+    energy, _ = _checked(energy, paths[0], params, geometry, tangent, spring)
+    for path in paths if known(paths, energy) else ():
+        check_energy(energy, path, distinct=tangent == "improved")
+    return _iterate_batch_jit(energy, paths, params, steps, geometry, tangent, spring, climb)
+
+
+def _iterate_batch(energy: Energy, paths: Array, *options: Any) -> Iteration:
+    r = _iterate(energy, jnp.moveaxis(paths, 0, -1), *options, batch=True)
+    return r._replace(path=jnp.moveaxis(r.path, -1, 0))
+
+
 _neb_step_jit = partial(jax.jit, static_argnums=(3, 4, 5, 6))(_neb_step)
 _iterate_jit = partial(jax.jit, static_argnums=(3, 4, 5, 6, 7, 8))(_iterate)
+_iterate_batch_jit = partial(jax.jit, static_argnums=(3, 4, 5, 6, 7))(_iterate_batch)

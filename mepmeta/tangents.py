@@ -65,14 +65,13 @@ def improved(forward: Array, backward: Array, energies: Array) -> Array:
 def improved_weight(energies: Array) -> Array:
     """The weights of the forward differences in :func:`improved`, at the inner images."""
     left, here, right = energies[:-2], energies[1:-1], energies[2:]
-    larger = jnp.maximum(jnp.abs(right - here), jnp.abs(left - here))
-    smaller = jnp.minimum(jnp.abs(right - here), jnp.abs(left - here))
-    total = larger + smaller
-    uphill = jnp.where(total > 0, larger / jnp.where(total > 0, total, 1), 0.5)
-    a = jnp.where(right > left, uphill, 1 - uphill)
-    # At right == left the two weights are equal, so it does not matter which of the lines above took it.
-    a = jnp.where((right > here) & (here > left), 1.0, a)
-    return jnp.where((right < here) & (here < left), 0.0, a)
+    up, down = jnp.abs(right - here), jnp.abs(left - here)
+    # At right == left the two are equal, so it does not matter which of them is taken.
+    at_extremum = jnp.where(right > left, jnp.maximum(up, down), jnp.minimum(up, down))
+    on_slope, plateau = (right > here) == (here > left), up + down == 0
+    share = jnp.where(plateau, 0.5, jnp.where(on_slope, (right > here).astype(energies.dtype), at_extremum))
+    # A quotient comes last: the compiler keeps it, where it would compute the energies anew for every use of the weight.
+    return share / jnp.where(on_slope | plateau, 1, up + down)
 
 
 def weight(a: Array, b: Array, beta: float | Array) -> Array:

@@ -62,9 +62,8 @@ def film(code: str, n: int, images: int, iterations: int) -> tuple[float, float]
 
 @partial(jax.jit, static_argnums=(1, 2))
 def _batch(paths, iterations, tangent):
-    energy, params = mm.single_spin(), mm.NEBParams(gamma=0.2, mu=1.0, beta=3.0)
-    step = jax.vmap(lambda path: mm.neb_step(energy, path, params, tangent=tangent))
-    return jax.lax.fori_loop(0, iterations, lambda _, p: step(p), paths)
+    params = mm.NEBParams(gamma=0.2, mu=1.0, beta=3.0)
+    return mm.iterate_batch(mm.single_spin(), paths, params, iterations, tangent=tangent).path
 
 
 @cache
