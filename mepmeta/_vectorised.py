@@ -49,8 +49,8 @@ RIGHT_ANGLE = 1.5707963267341256, 6.077100506303966e-11, 2.0222662487959506e-21
 def sine_cosine(x: Array) -> tuple[Array, Array]:
     r""":math:`\sin x` and :math:`\cos x`, to three units in the last place of 1.
 
-    In double precision the library's are a call for every single number. Here both come from the tangent of half of what
-    is left of the angle after whole right angles, by the seventh convergent of Lambert's continued fraction.
+    In double precision the library's are a call for every single number. Here both come from the tangent of half of
+    what is left of the angle after whole right angles, by the seventh convergent of Lambert's continued fraction.
     """
     if x.dtype != jnp.float64:  # the library's do several at a time
         return jnp.sin(x), jnp.cos(x)

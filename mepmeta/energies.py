@@ -115,17 +115,26 @@ def _bond_field(structure: tuple, couplings: tuple, S: list[Array]) -> list[Arra
 def _parts(structure: tuple, constants: tuple, S: Array) -> tuple[Array, Array]:
     """Energy, and the effective field, minus its gradient: both from one look at the neighbours."""
     couplings, anisotropy, applied = constants
-    S = [S[i] for i in range(3)]
-    field = _bond_field(structure, couplings, S) if couplings else [jnp.zeros_like(S[0])] * 3
-    bonds = sum(s * h for s, h in zip(S, field, strict=True)) / 2
-    local = sum(applied[..., i] * s for i, s in enumerate(S))
-    field = [h + applied[..., i] for i, h in enumerate(field)]
+    planes = [S[i] for i in range(3)]
+    field, energy = jnp.zeros_like(S), jnp.zeros((), S.dtype)
+    if couplings:
+        field = jnp.concatenate([h[None] for h in _bond_field(structure, couplings, planes)])
+        energy = -jnp.sum(S * field) / 2
+    # Constants that are the same everywhere multiply sums, whose terms are often whole numbers and lose no digits.
     for K, axis in anisotropy:
-        along = sum(axis[..., i] * s for i, s in enumerate(S))
-        local = local + K * along**2
-        field = [h + 2 * K * along * axis[..., i] for i, h in enumerate(field)]
-    # Two sums: the terms of one are often whole numbers, and lose no digits.
-    return -jnp.sum(bonds) - jnp.sum(local), jnp.concatenate([h[None] for h in field])
+        along = sum(axis[..., i] * s for i, s in enumerate(planes))
+        energy = energy - (jnp.sum(K * along**2) if K.ndim else K * jnp.sum(along**2))
+        field = field + _first(axis, S) * (2 * K * along)
+    if applied.ndim > 1:
+        energy = energy - jnp.sum(_first(applied, S) * S)
+    else:
+        energy = energy - applied @ jnp.sum(S, axis=tuple(range(1, S.ndim)))
+    return energy, field + _first(applied, S)
+
+
+def _first(vectors: Array, S: Array) -> Array:
+    """Constant vectors, one or one at every spin, with their components along the first axis as in ``S``."""
+    return jnp.moveaxis(vectors, -1, 0).reshape(3, *(vectors.shape[:-1] or (1,) * (S.ndim - 1)))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))

@@ -100,47 +100,76 @@ class Spheres:
 
     def _planes(self, x: Array) -> list[Array]:
         """The three components, each with an axis of length one in their place."""
-        return [lax.index_in_dim(x, i, self.axis) for i in range(3)]
+        return lax.split(x, (1, 1, 1), self.axis % x.ndim)
 
-    def _joined(self, planes: list[Array]) -> Array:
-        # Not jnp.concatenate: inside its loop the compiler asks for every number which plane it is from.
-        shape = list(planes[0].shape)
-        shape[self.axis] = 3
-        x = jnp.zeros(shape, planes[0].dtype)
-        for i, plane in enumerate(planes):
-            x = lax.dynamic_update_slice_in_dim(x, plane, i, self.axis)
-        return x
+    def _arcs(self, x: Array, y: Array) -> tuple[Array, Array, Array]:
+        """Squares of the angles between spins, the vectors at ``x`` that lead to ``y`` and those at ``y`` to ``x``."""
+        # Numbers of a spin are computed from planes, vectors from whole arrays: then it takes few loops.
+        X, Y = self._planes(x), self._planes(y)
+        both = [a + b for a, b in zip(X, Y, strict=True)]
+        chord2, both2 = _square([b - a for a, b in zip(X, Y, strict=True)]), _square(both)
+        far, antipodal = both2 < chord2, both2 < (64 * jnp.finfo(both2.dtype).eps) ** 2
+        # The tangent of half the angle or, if it is above a right one, of half of what is missing to half a turn.
+        tan2 = jnp.minimum(chord2, both2) / jnp.maximum(chord2, both2)
+        arc = arctan_ratio(tan2)
+        axis, least = self._detour(x)  # the way out towards an antipodal spin
+        # Up to a right angle no root is needed, and nothing is singular where the spins are parallel.
+        root = jnp.sqrt(jnp.where(antipodal, 1 - least**2, jnp.where(far, tan2, 1)))
+        angle = jnp.pi - jnp.where(antipodal, 0, 2 * root * arc)
+        angle2 = jnp.where(far, angle**2, 4 * tan2 * arc**2)
+        # Angle over its sine. A quotient comes last: the compiler keeps it, and makes cheaper things anew for each use.
+        ratio = jnp.where(antipodal, jnp.pi, jnp.where(far, angle, arc) * (1 + tan2))
+        ratio = ratio / jnp.where(antipodal, root, jnp.where(far, 2 * root, 1))
+        # What of y or -y is perpendicular to x, from the smaller of their sum and difference, so that no digits cancel.
+        # At the other end of half a turn the direction is the same, reversed.
+        along = jnp.where(far, _dot(both, X), -chord2 / 2)
+        along_back = jnp.where(far, both2 - along, along)
+        there = jnp.where(antipodal, axis, jnp.where(far, x + y, y - x)) - jnp.where(antipodal, least, along) * x
+        back = jnp.where(antipodal, axis, jnp.where(far, x + y, x - y)) - jnp.where(antipodal, -least, along_back) * y
+        return angle2, ratio * there, ratio * back
+
+    def _detour(self, x: Array) -> tuple[Array, Array]:
+        """The coordinate axes to which spins are most nearly perpendicular, as vectors, and the components there."""
+        # The offsets decide between equal components.
+        eps = jnp.finfo(x.dtype).eps
+        X = self._planes(x)
+        first, second, third = (jnp.abs(a) + i * eps for i, a in enumerate(X))
+        least = jnp.minimum(jnp.minimum(first, second), third)
+        size = jnp.abs(x) + eps * lax.broadcasted_iota(x.dtype, x.shape, self.axis % x.ndim)
+        component = jnp.where(first == least, X[0], jnp.where(second == least, X[1], X[2]))
+        return (size == least).astype(x.dtype), component
 
     def connect(self, x: Array, y: Array) -> tuple[Array, Array, Array]:
         """Geodesic distance, the tangent vector at ``x`` that leads to ``y``, the one at ``y`` that leads to ``x``."""
-        x, y = self._planes(x), self._planes(y)
-        angle2, there, back = _arcs(x, y)
-        return jnp.sqrt(jnp.sum(angle2)), self._joined(there), self._joined(back)
+        angle2, there, back = self._arcs(x, y)
+        return jnp.sqrt(jnp.sum(angle2)), there, back
 
     def distance(self, x: Array, y: Array) -> Array:
         """Geodesic distance, radian, a scalar."""
-        return jnp.sqrt(jnp.sum(_arcs(self._planes(x), self._planes(y))[0]))
+        return jnp.sqrt(jnp.sum(self._arcs(x, y)[0]))
 
     def project(self, x: Array, v: Array) -> Array:
         r"""The part of ``v`` tangent to the spheres at ``x``: :math:`v_i - (v_i\cdot S_i)S_i`."""
-        return self._joined(_project(self._planes(x), self._planes(v)))
+        return v - _dot(self._planes(v), self._planes(x)) * x
 
     def retract(self, x: Array, v: Array) -> Array:
         r"""The state reached from ``x`` by the tangent vector ``v``: :math:`(S_i + v_i)/|S_i + v_i|`."""
-        return self._joined(_unit([a + b for a, b in zip(self._planes(x), self._planes(v), strict=True)]))
+        length2 = _square([a + b for a, b in zip(self._planes(x), self._planes(v), strict=True)])
+        return (x + v) * (1 / jnp.sqrt(length2))
 
     def interpolate(self, x: Array, y: Array, t: Array) -> Array:
         """The state a fraction ``t`` in [0, 1] of the way: every spin on its great circle."""
-        x, y = self._planes(x), self._planes(y)
-        angle2, way, _ = _arcs(x, y)
+        angle2, way, _ = self._arcs(x, y)
+        way = self.project(x, way)
         near = angle2 < jnp.finfo(t.dtype).eps ** 2
         angle = jnp.sqrt(jnp.where(near, 1, angle2))
         keep, go = jnp.cos(t * jnp.where(near, 0, angle)), jnp.where(near, t, jnp.sin(t * angle) / angle)
-        return self._joined([keep * a + go * w for a, w in zip(x, way, strict=True)])
+        return keep * x + go * way
 
     def frame(self, x: Array) -> tuple[Array, Array]:
         """Two fields of unit vectors that span the tangent planes."""
-        first = self._joined(_detour(self._planes(x)))
+        axis, least = self._detour(x)
+        first = self.project(x, axis) / jnp.sqrt(1 - least**2)
         return first, jnp.cross(x, first, axis=self.axis)
 
     def coordinates(self, x: Array, v: Array) -> Array:
@@ -150,13 +179,14 @@ class Spheres:
     def tangent(self, x: Array, c: Array) -> Array:
         """The tangent vector at ``x`` with coordinates ``c``."""
         first, second = self.frame(x)
-        a, b = (part.reshape(self._planes(x)[0].shape) for part in jnp.split(c, 2))
+        shape = list(x.shape)
+        shape[self.axis] = 1
+        a, b = (part.reshape(shape) for part in jnp.split(c, 2))
         return a * first + b * second
 
     def sizes(self, v: Array) -> Array:
         """Length of ``v`` for each spin."""
-        v = self._planes(v)
-        return jnp.squeeze(jnp.sqrt(_dot(v, v)), self.axis)
+        return jnp.squeeze(jnp.sqrt(_square(self._planes(v))), self.axis)
 
     def unit(self, x: Array, y: Array) -> Array:
         """A length to measure moves by: one radian."""
@@ -171,55 +201,13 @@ class Spheres:
             raise ValueError(f"{name} must hold unit vectors: the length of a spin is off by {wrong.max():.1e}")
 
 
-# The arithmetic of spins, on lists of their three components. The compiler fuses it into few loops, where a sum over an
-# axis of length three would be a loop of its own, with whole arrays read before it and written after.
-
-
 def _dot(u: list[Array], v: list[Array]) -> Array:
+    """Inner product spin by spin. A sum over an axis of length three would be a loop of its own."""
     return u[0] * v[0] + u[1] * v[1] + u[2] * v[2]
 
 
-def _project(x: list[Array], v: list[Array]) -> list[Array]:
-    along = _dot(v, x)
-    return [b - along * a for a, b in zip(x, v, strict=True)]
-
-
-def _unit(v: list[Array]) -> list[Array]:
-    scale = 1 / jnp.sqrt(_dot(v, v))
-    return [scale * a for a in v]
-
-
-def _detour(x: list[Array]) -> list[Array]:
-    """Unit vectors perpendicular to spins: the way out towards an antipodal one."""
-    # The offsets decide between equal components.
-    size = [jnp.abs(a) + i * jnp.finfo(a.dtype).eps for i, a in enumerate(x)]
-    least = jnp.minimum(jnp.minimum(size[0], size[1]), size[2])
-    return _unit(_project(x, [(s == least).astype(s.dtype) for s in size]))
-
-
-def _arcs(x: list[Array], y: list[Array]) -> tuple[Array, list[Array], list[Array]]:
-    """Squares of the angles between spins, the vectors at ``x`` that lead to ``y`` and those at ``y`` to ``x``."""
-    chord, both = [b - a for a, b in zip(x, y, strict=True)], [a + b for a, b in zip(x, y, strict=True)]
-    chord2, both2 = _dot(chord, chord), _dot(both, both)
-    far, antipodal = both2 < chord2, both2 < (64 * jnp.finfo(both2.dtype).eps) ** 2
-    # The tangent of half the angle or, if it is above a right one, of half of what is missing to half a turn.
-    tan2 = jnp.minimum(chord2, both2) / jnp.maximum(chord2, both2)
-    arc = arctan_ratio(tan2)
-    # Up to a right angle no root is needed, and nothing is singular where the spins are parallel.
-    tan = jnp.sqrt(jnp.where(far & ~antipodal, tan2, 1))
-    angle = jnp.pi - jnp.where(antipodal, 0, 2 * tan * arc)
-    angle2 = jnp.where(far, angle**2, 4 * tan2 * arc**2)
-    # Angle over its sine. A quotient comes last: the compiler keeps it, and makes cheaper things anew for every use.
-    ratio = jnp.where(far, angle, arc) * (1 + tan2) / jnp.where(far, 2 * tan, 1)
-    # At the other end of half a turn the direction is the same, reversed.
-    half_turn = [jnp.pi * e for e in _detour(x)]
-
-    def way(x: list[Array], chord: list[Array]) -> list[Array]:
-        # Projected from the smaller of chord and sum, so that no digits cancel.
-        v = _project(x, [jnp.where(far, t, c) for t, c in zip(both, chord, strict=True)])
-        return [jnp.where(antipodal, h, ratio * a) for h, a in zip(half_turn, v, strict=True)]
-
-    return angle2, way(x, chord), way(y, [-c for c in chord])
+def _square(v: list[Array]) -> Array:
+    return _dot(v, v)
 
 
 def angles_to_spin(x: Array) -> Array:

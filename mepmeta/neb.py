@@ -112,8 +112,12 @@ def _band(
             value, gradient = jax.value_and_grad(energy)(x)
             return value, geometry.project(x, gradient)
 
-        energies, gradients = each(rise)(path)
-        gradients = gradients[1:-1]
+        if batch:  # of states this small, the gradients at the ends cost less than an array put together from three
+            energies, gradients = each(rise)(path)
+            gradients = gradients[1:-1]
+        else:
+            energies, gradients = each(rise)(inner)
+            energies = jnp.concatenate([each(energy)(path[:1]), energies, each(energy)(path[-1:])])
 
     stretch = lengths[1:] - lengths[:-1]
     remove = jnp.ones_like(stretch)
@@ -132,8 +136,8 @@ def _band(
 
     def across(a: Array, forward: Array, backward: Array, gradient: Array, remove: Array) -> tuple[Array, ...]:
         tau = a * forward + (1 - a) * backward
-        unit = tau * (1 / jnp.sqrt(total(tau * tau)))
-        return gradient - remove * total(gradient * unit) * unit, tau, unit
+        length2, rise = total(tau * tau), total(gradient * tau)
+        return gradient - (remove * rise / length2) * tau, tau, tau * (1 / jnp.sqrt(length2))
 
     perpendicular, tau, unit = each(across)(weights, forward, backward, gradients, remove)
     stretch = jnp.expand_dims(stretch, tuple(range(1, path.ndim - batch)))

@@ -70,7 +70,7 @@ def improved_weight(energies: Array) -> Array:
     at_extremum = jnp.where(right > left, jnp.maximum(up, down), jnp.minimum(up, down))
     on_slope, plateau = (right > here) == (here > left), up + down == 0
     share = jnp.where(plateau, 0.5, jnp.where(on_slope, (right > here).astype(energies.dtype), at_extremum))
-    # A quotient comes last: the compiler keeps it, where it would compute the energies anew for every use of the weight.
+    # A quotient comes last: the compiler keeps it, where it would compute the energies anew for each use of the weight.
     return share / jnp.where(on_slope | plateau, 1, up + down)
 
 

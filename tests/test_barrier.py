@@ -115,7 +115,8 @@ def test_highest_point_is_where_it_says(paths):
     t = top.t[:, None]
     on_path = (1 - t) * paths[n] + t * paths[n[0], top.segment + 1]
     np.testing.assert_allclose(top.state, on_path, atol=1e-14)
-    np.testing.assert_array_equal(top.value, jax.vmap(ENERGY)(top.state))
+    # The energy compiled into another loop may round its last digits otherwise; it is of order 1.
+    np.testing.assert_allclose(top.value, jax.vmap(ENERGY)(top.state), rtol=0, atol=4 * EPS)
     assert jnp.all((top.t >= 0) & (top.t <= 1))
     assert jnp.all(top.value >= jax.vmap(jax.vmap(ENERGY))(paths).max(axis=1) - EPS)
 

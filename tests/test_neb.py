@@ -286,6 +286,52 @@ def test_a_mapped_batch_is_the_loop():
     assert mapped.steps.tolist() == [7] * 5 and not mapped.diverged.any()
 
 
+SPINS = [
+    (ENERGY, mm.Flat(), lambda paths: paths),
+    (mm.Heisenberg((1,), anisotropy=[(1.0, (1, 0, 0)), (-2.0, (0, 0, 1))]), mm.Spheres(), mm.angles_to_spin),
+]
+
+
+@pytest.mark.parametrize("tangent", ["smooth", "improved", "central"])
+@pytest.mark.parametrize("climb", [False, True])
+@pytest.mark.parametrize("energy, geometry, states", SPINS, ids=["angles", "sphere"])
+def test_a_batch_side_by_side_is_the_loop(energy, geometry, states, climb, tangent):
+    paths = states(jnp.stack([perturbed(jax.random.key(i)) for i in range(5)]))
+    paths = paths if geometry == mm.Flat() else paths[:, :, None]
+    options = {"geometry": geometry, "tangent": tangent, "climb": climb, "spring": "scaled"}
+    batch = mm.iterate_batch(energy, paths, mm.NEBParams(gamma=0.1), 7, **options)
+    loop = [mm.iterate(energy, p, mm.NEBParams(gamma=0.1), 7, **options) for p in paths]
+    np.testing.assert_allclose(batch.path, jnp.stack([r.path for r in loop]), atol=1e-13)
+    assert batch.steps.tolist() == [7] * 5 and not batch.diverged.any()
+
+
+def test_of_a_batch_only_the_lost_bands_stop():
+    paths = jnp.stack([perturbed(jax.random.key(i)) for i in range(3)])
+    paths = paths.at[1].set(paths[1] * 1e3)  # its springs are unstable
+    r, alone = (
+        mm.iterate_batch(ENERGY, paths, mm.NEBParams(mu=1.0), 50),
+        mm.iterate(ENERGY, paths[1], mm.NEBParams(), 50),
+    )
+    assert r.diverged.tolist() == [False, True, False] and bool(alone.diverged)
+    assert r.steps.tolist() == [50, int(alone.steps), 50]
+    assert jnp.all(jnp.isfinite(r.path))
+
+
+def test_bad_batches_refused():
+    paths = jnp.stack([perturbed(jax.random.key(i)) for i in range(3)])
+    with pytest.raises(ValueError, match=r"\(B, P, \*shape\)"):
+        mm.iterate_batch(ENERGY, paths[0], PAPER, 5)
+    with pytest.raises(ValueError, match="finite"):
+        mm.iterate_batch(ENERGY, paths.at[1, 2, 0].set(jnp.nan), PAPER, 5)
+    with pytest.raises(ValueError, match="coincide"):
+        mm.iterate_batch(ENERGY, paths.at[2, 3].set(paths[2, 4]), PAPER, 5)
+    with pytest.raises(ValueError, match="three neighbouring images"):
+        mirrored = paths.at[1, 1:4].set(jnp.array([[0.1, 0.5], [-0.1, 0.5], [0.1, -0.5]]))
+        mm.iterate_batch(ENERGY, mirrored, PAPER, 5, tangent="improved")
+    with pytest.raises(ValueError, match="steps"):
+        mm.iterate_batch(ENERGY, paths, PAPER, 0)
+
+
 class Energy:
     """An energy that is an object with a method."""
 

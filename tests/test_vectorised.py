@@ -1,4 +1,4 @@
-"""The arctangent as a polynomial, against the library's; sums."""
+"""The arctangent, sine and cosine, against the library's; sums."""
 
 import math
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mepmeta as mm
-from mepmeta._vectorised import arctan_ratio, total
+from mepmeta._vectorised import arctan_ratio, sine_cosine, total
 
 TANGENTS = np.concatenate([np.linspace(0, 1, 5001)[1:], 10.0 ** -np.arange(0, 150, 0.5)])
 
@@ -42,6 +42,47 @@ def test_derivatives_of_the_ratio():
     h = 1e-4
     central = (arctan_ratio(jnp.array(0.3 + h)) - arctan_ratio(jnp.array(0.3 - h))) / (2 * h)
     assert slope(jnp.array([0.3]))[0] == pytest.approx(float(central), rel=1e-8)
+
+
+ANGLES = np.concatenate(
+    [np.linspace(-20, 20, 40001), np.pi / 4 * np.arange(-1000, 1001), 10.0 ** -np.arange(0, 300, 7), [-0.0, 1e5, -1e6]]
+)
+
+
+def test_sine_and_cosine_are_the_librarys():
+    sine, cosine = sine_cosine(jnp.array(ANGLES))
+    np.testing.assert_allclose(sine, [math.sin(x) for x in ANGLES], rtol=0, atol=7e-16)
+    np.testing.assert_allclose(cosine, [math.cos(x) for x in ANGLES], rtol=0, atol=7e-16)
+    np.testing.assert_allclose(sine**2 + cosine**2, 1, rtol=0, atol=1.2e-15)
+
+
+def test_sine_keeps_its_digits_where_it_is_small():
+    small = 10.0 ** -np.arange(0, 300, 3)
+    for turn in (0.0, math.pi, -2 * math.pi, 400 * math.pi):
+        x = turn + small[small > 1e-13 * abs(turn)]
+        np.testing.assert_allclose(sine_cosine(jnp.array(x))[0], [math.sin(a) for a in x], rtol=1e-15)
+
+
+def test_sine_and_cosine_of_large_angles_are_within_the_rounding_of_the_angle():
+    x = np.array([1e9, 3e12, -7e14])
+    for found, library in zip(sine_cosine(jnp.array(x)), (np.sin, np.cos), strict=True):
+        assert np.all(np.abs(found - library(x)) <= np.spacing(np.abs(x)))
+
+
+def test_derivatives_of_sine_and_cosine():
+    x = jnp.array(ANGLES[::50])
+    sine, cosine = sine_cosine(x)
+    np.testing.assert_array_equal(jax.vmap(jax.grad(lambda x: sine_cosine(x)[0]))(x), cosine)
+    np.testing.assert_array_equal(jax.vmap(jax.grad(lambda x: sine_cosine(x)[1]))(x), -sine)
+    second = jax.vmap(jax.grad(jax.grad(lambda x: sine_cosine(x)[0])))(x)
+    np.testing.assert_array_equal(second, -sine)
+
+
+def test_sine_and_cosine_in_single_precision():
+    x = jnp.array(ANGLES[:40001:37], jnp.float32)
+    for found, library in zip(sine_cosine(x), (jnp.sin, jnp.cos), strict=True):
+        assert found.dtype == jnp.float32
+        np.testing.assert_array_equal(found, library(x))
 
 
 def spins(angle):
