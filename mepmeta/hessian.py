@@ -1,6 +1,7 @@
 """The Hessian on the space of states as a sparse matrix, its log-determinant and its lowest modes."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -14,12 +15,14 @@ from scipy.sparse.linalg import LinearOperator, SuperLU, eigsh, splu
 from mepmeta._checks import as_pytree, check_state
 from mepmeta.energies import Heisenberg
 from mepmeta.geometry import Flat, Geometry, Spheres
-from mepmeta.modes import dense_hessian
 
 __all__ = ["LogDeterminant", "hessian", "log_determinant", "lowest_eigenpairs"]
 
 #: Any energy but Heisenberg's is dense here; a matrix of more rows than this is refused.
 LARGEST_DENSE = 4000
+
+#: Lattices are factorised when they are in a plane or have at most so many spins: in space the factors fill up.
+LARGEST_IN_SPACE = 4000
 
 #: A factorisation without pivoting has to solve a linear system to this relative residual; where only the signs count,
 #: next to an eigenvalue, to the other one.
@@ -31,6 +34,25 @@ class LogDeterminant(NamedTuple):
 
     value: float
     negative: int
+
+
+def hessian_product(energy: Callable, x: Array, v: Array, geometry: Geometry) -> Array:
+    """Covariant Hessian times a tangent vector; the derivative of the projection is the curvature of the spheres."""
+
+    def gradient(x: Array) -> Array:
+        return geometry.project(x, jax.grad(energy)(x))
+
+    return geometry.project(x, jax.jvp(gradient, (x,), (v,))[1])
+
+
+def hessian_in_coordinates(energy: Callable, x: Array, c: Array, geometry: Geometry) -> Array:
+    return geometry.coordinates(x, hessian_product(energy, x, geometry.tangent(x, c), geometry))
+
+
+@partial(jax.jit, static_argnums=2)
+def dense_hessian(energy: Callable, x: Array, geometry: Geometry) -> Array:
+    identity = jnp.eye(geometry.coordinates(x, x).size, dtype=x.dtype)
+    return jax.vmap(lambda c: hessian_in_coordinates(energy, x, c, geometry))(identity)
 
 
 def hessian(energy: Callable[[Array], Array], x: Array, *, geometry: Geometry = Flat()) -> sp.csc_array:
@@ -63,8 +85,8 @@ def hessian(energy: Callable[[Array], Array], x: Array, *, geometry: Geometry = 
     check_state(x, "the state")
     geometry.check(np.asarray(x), "the state")
     energy, x = as_pytree(energy), jnp.asarray(x)
-    if isinstance(energy, Heisenberg) and geometry == Spheres():
-        H = _local(energy, x)
+    if isinstance(energy, Heisenberg) and isinstance(geometry, Spheres):
+        H = _local(energy, x, geometry)
     else:
         n = jax.eval_shape(geometry.coordinates, x, x).size
         if n > LARGEST_DENSE:
@@ -78,15 +100,16 @@ def hessian(energy: Callable[[Array], Array], x: Array, *, geometry: Geometry = 
     return H
 
 
-@jax.jit
-def _gradient_and_frame(energy: Heisenberg, x: Array) -> tuple[Array, Array, Array]:
-    return jax.grad(energy)(x), *Spheres().frame(x)
+@partial(jax.jit, static_argnums=2)
+def _gradient_and_frame(energy: Heisenberg, x: Array, geometry: Spheres) -> list[Array]:
+    return [jnp.moveaxis(v, geometry.axis, -1) for v in (x, jax.grad(energy)(x), *geometry.frame(x))]
 
 
-def _local(energy: Heisenberg, x: Array) -> sp.csc_array:
+def _local(energy: Heisenberg, x: Array, geometry: Spheres) -> sp.csc_array:
     """Assembled bond by bond. Row ``a * N + i`` belongs to basis vector a of spin i, as in ``Spheres.coordinates``."""
     N, shape = int(np.prod(energy.shape)), energy.shape
-    gradient, first, second = (np.asarray(v, float).reshape(N, 3) for v in _gradient_and_frame(energy, x))
+    found = _gradient_and_frame(energy, x, geometry)
+    spins, gradient, first, second = (np.asarray(v, float).reshape(N, 3) for v in found)
     basis = np.stack([first, second], axis=1)  # (N, 2, 3)
     rows, columns, entries = [], [], []
 
@@ -115,7 +138,7 @@ def _local(energy: Heisenberg, x: Array) -> sp.csc_array:
             blocks = blocks + np.cross(np.eye(3), sites(D, 1)[i, None, :])
         add(i, j, blocks)
         add(j, i, np.swapaxes(blocks, 1, 2))
-    every, along = np.arange(N), np.sum(gradient * np.asarray(x, float).reshape(N, 3), axis=1)
+    every, along = np.arange(N), np.sum(gradient * spins, axis=1)
     local = -along[:, None, None] * np.eye(3)
     for K, axis in energy.anisotropy:
         a = sites(axis, 1)
@@ -190,6 +213,13 @@ def log_determinant(H: sp.csc_array, across: np.ndarray | None = None) -> LogDet
     # Bordering by Z adds one eigenvalue of each sign for every column.
     negative = int(np.sum(pivots < 0)) + int(np.sum(extra < 0)) - k
     return LogDeterminant(float(np.sum(np.log(np.abs(pivots))) + np.sum(np.log(np.abs(extra)))), negative)
+
+
+def factorises(energy: Callable, geometry: Geometry) -> bool:
+    """Whether the Hessian is sparse and its factors are, too."""
+    if not (isinstance(energy, Heisenberg) and isinstance(geometry, Spheres)):
+        return False
+    return sum(n > 2 for n in energy.shape) <= 2 or int(np.prod(energy.shape)) <= LARGEST_IN_SPACE
 
 
 def lowest_eigenpairs(H: sp.csc_array, k: int) -> tuple[np.ndarray, np.ndarray]:

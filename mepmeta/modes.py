@@ -13,6 +13,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from mepmeta import _compiled
 from mepmeta._checks import as_pytree, check_count, check_state
 from mepmeta.geometry import Flat, Geometry
+from mepmeta.hessian import dense_hessian, factorises, hessian, hessian_in_coordinates, lowest_eigenpairs
 
 __all__ = ["Modes", "curvature_scale", "lowest_modes"]
 
@@ -30,7 +31,7 @@ class Modes(NamedTuple):
         values: eigenvalues in ascending order, energy over squared coordinate, shape ``(k,)``.
         vectors: unit tangent vectors, shape ``(k, *shape)``.
         scale: largest curvature of the energy there, by magnitude.
-        products: Hessian-vector products it took.
+        products: Hessian-vector products it took; a sparse Hessian counts as one.
     """
 
     values: np.ndarray
@@ -49,19 +50,6 @@ class Modes(NamedTuple):
         return int(np.sum(np.abs(self.values) <= ZERO * self.scale))
 
 
-def hessian_product(energy: Callable, x: Array, v: Array, geometry: Geometry) -> Array:
-    """Covariant Hessian times a tangent vector; the derivative of the projection is the curvature of the spheres."""
-
-    def gradient(x: Array) -> Array:
-        return geometry.project(x, jax.grad(energy)(x))
-
-    return geometry.project(x, jax.jvp(gradient, (x,), (v,))[1])
-
-
-def _in_coordinates(energy: Callable, x: Array, c: Array, geometry: Geometry) -> Array:
-    return geometry.coordinates(x, hessian_product(energy, x, geometry.tangent(x, c), geometry))
-
-
 def _rough(n: int, dtype: jnp.dtype) -> Array:
     """A vector with a part along everything, the same in every run."""
     return jnp.mod(0.6180339887498949 * jnp.arange(n, dtype=dtype) ** 2, 1) - 0.5
@@ -77,13 +65,7 @@ def _largest_curvature(energy: Callable, x: Array, geometry: Geometry) -> Array:
 
 
 POWER_STEPS = 12
-_product = partial(jax.jit, static_argnums=3)(_in_coordinates)
-
-
-@partial(jax.jit, static_argnums=2)
-def dense_hessian(energy: Callable, x: Array, geometry: Geometry) -> Array:
-    identity = jnp.eye(geometry.coordinates(x, x).size, dtype=x.dtype)
-    return jax.vmap(lambda c: _in_coordinates(energy, x, c, geometry))(identity)
+_product = partial(jax.jit, static_argnums=3)(hessian_in_coordinates)
 
 
 def curvature_scale(energy: Callable[[Array], Array], x: Array, *, geometry: Geometry = Flat()) -> float:
@@ -106,8 +88,9 @@ def lowest_modes(energy: Callable[[Array], Array], x: Array, k: int = 4, *, geom
     .. math:: \mathcal H v = P\,\mathrm D\big(P\,\partial E\big)[v]
 
     with the projection P on the tangent space. At a stationary state this is the Hessian of the energy on the
-    space of states; on spheres it contains the term :math:`-(\partial E\cdot S)\,v` of the constraint. Lanczos
-    iterations (ARPACK) use products with :math:`\mathcal H` only; up to 400 degrees of freedom all of it is made.
+    space of states; on spheres it contains the term :math:`-(\partial E\cdot S)\,v` of the constraint. Up to 400
+    degrees of freedom all of it is made. That of a :class:`~mepmeta.energies.Heisenberg` energy is sparse, and is
+    factorised. For all others Lanczos iterations (ARPACK) use products with :math:`\mathcal H` only.
 
     Args:
         energy: twice differentiable callable, state of shape ``shape`` to scalar.
@@ -138,6 +121,9 @@ def lowest_modes(energy: Callable[[Array], Array], x: Array, k: int = 4, *, geom
         values, vectors = np.linalg.eigh((H + H.T) / 2)
         scale, products = float(np.abs(values).max()), n
         values, vectors = values[:k], vectors[:, :k]
+    elif factorises(energy, geometry):
+        values, vectors = lowest_eigenpairs(hessian(energy, x, geometry=geometry), k)
+        scale, products = curvature_scale(energy, x, geometry=geometry), 1 + POWER_STEPS
     else:
         count = 0
 

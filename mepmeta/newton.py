@@ -11,7 +11,8 @@ from jax import Array, lax
 
 from mepmeta import _compiled
 from mepmeta.geometry import Geometry
-from mepmeta.modes import hessian_product, lowest_modes
+from mepmeta.hessian import hessian_product
+from mepmeta.modes import lowest_modes
 
 __all__ = ["Stationary", "newton", "newton_step"]
 
