@@ -61,7 +61,7 @@ def check_path(path: Array, geometry: Any) -> None:
     if known(path):
         geometry.check(np.asarray(path), "path")
         with jax.ensure_compile_time_eval():
-            steps = np.asarray(jax.vmap(geometry.distance)(path[:-1], path[1:]))
+            steps = np.asarray(_compiled.steps(path, geometry))
         if not np.all(steps > 0):
             n = int(np.argmin(steps))
             raise ValueError(f"images {n} and {n + 1} coincide: a path needs neighbours apart for its tangent")
@@ -75,7 +75,7 @@ def check_batch(paths: Array, geometry: Any) -> None:
     if known(paths):
         geometry.check(np.asarray(paths), "the batch of paths")
         with jax.ensure_compile_time_eval():
-            steps = np.asarray(jax.vmap(jax.vmap(geometry.distance))(paths[:, :-1], paths[:, 1:]))
+            steps = np.asarray(jax.vmap(lambda path: _compiled.steps(path, geometry))(paths))
         for bad in np.flatnonzero(~np.all(steps > 0, axis=1)):
             check_path(paths[bad], geometry)
 

@@ -9,7 +9,7 @@ from jax import Array
 
 from mepmeta.geometry import Geometry
 
-__all__ = ["distance", "energies", "force", "line", "moved", "tangents"]
+__all__ = ["connect", "distance", "distances", "energies", "force", "line", "moved", "steps", "tangents"]
 
 
 @jax.jit
@@ -28,6 +28,24 @@ def force(energy: Callable, x: Array, geometry: Geometry) -> Array:
 def distance(x: Array, y: Array, geometry: Geometry) -> Array:
     """Distance of two states."""
     return geometry.distance(x, y)
+
+
+@partial(jax.jit, static_argnums=2)
+def distances(path: Array, y: Array, geometry: Geometry) -> Array:
+    """Distances of all images to a state."""
+    return jax.vmap(lambda x: geometry.distance(x, y))(path)
+
+
+@partial(jax.jit, static_argnums=1)
+def steps(path: Array, geometry: Geometry) -> Array:
+    """Distances of neighbouring images."""
+    return jax.vmap(geometry.distance)(path[:-1], path[1:])
+
+
+@partial(jax.jit, static_argnums=2)
+def connect(x: Array, y: Array, geometry: Geometry) -> tuple[Array, Array, Array]:
+    """Distance and directions of two states."""
+    return geometry.connect(x, y)
 
 
 @partial(jax.jit, static_argnums=3)

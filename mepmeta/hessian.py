@@ -1,7 +1,7 @@
 """The Hessian on the space of states as a sparse matrix, its log-determinant and its lowest modes."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax
@@ -21,9 +21,6 @@ __all__ = ["LogDeterminant", "hessian", "log_determinant", "lowest_eigenpairs"]
 #: Any energy but Heisenberg's is dense here; a matrix of more rows than this is refused.
 LARGEST_DENSE = 4000
 
-#: Lattices are factorised when they are in a plane or have at most so many spins: in space the factors fill up.
-LARGEST_IN_SPACE = 4000
-
 #: A factorisation without pivoting has to solve a linear system to this relative residual; where only the signs count,
 #: next to an eigenvalue, to the other one.
 ACCURATE, SIGNS = 1e-9, 1e-3
@@ -34,6 +31,13 @@ class LogDeterminant(NamedTuple):
 
     value: float
     negative: int
+
+
+@cache
+def degrees_of_freedom(geometry: Geometry, shape: tuple[int, ...], dtype: jnp.dtype) -> int:
+    """The dimension of the space of states."""
+    x = jax.ShapeDtypeStruct(shape, dtype)
+    return jax.eval_shape(geometry.coordinates, x, x).size
 
 
 def hessian_product(energy: Callable, x: Array, v: Array, geometry: Geometry) -> Array:
@@ -85,10 +89,10 @@ def hessian(energy: Callable[[Array], Array], x: Array, *, geometry: Geometry = 
     check_state(x, "the state")
     geometry.check(np.asarray(x), "the state")
     energy, x = as_pytree(energy), jnp.asarray(x)
-    if isinstance(energy, Heisenberg) and isinstance(geometry, Spheres):
+    if is_local(energy, geometry):
         H = _local(energy, x, geometry)
     else:
-        n = jax.eval_shape(geometry.coordinates, x, x).size
+        n = degrees_of_freedom(geometry, x.shape, x.dtype)
         if n > LARGEST_DENSE:
             raise ValueError(
                 f"the dense Hessian of {n} degrees of freedom is too large, the limit is {LARGEST_DENSE}; "
@@ -98,6 +102,11 @@ def hessian(energy: Callable[[Array], Array], x: Array, *, geometry: Geometry = 
     if not np.all(np.isfinite(H.data)):
         raise ValueError("the Hessian of the energy is not finite at this state")
     return H
+
+
+def is_local(energy: Callable, geometry: Geometry) -> bool:
+    """Whether :func:`hessian` makes a sparse matrix."""
+    return isinstance(energy, Heisenberg) and isinstance(geometry, Spheres)
 
 
 @partial(jax.jit, static_argnums=2)
@@ -213,13 +222,6 @@ def log_determinant(H: sp.csc_array, across: np.ndarray | None = None) -> LogDet
     # Bordering by Z adds one eigenvalue of each sign for every column.
     negative = int(np.sum(pivots < 0)) + int(np.sum(extra < 0)) - k
     return LogDeterminant(float(np.sum(np.log(np.abs(pivots))) + np.sum(np.log(np.abs(extra)))), negative)
-
-
-def factorises(energy: Callable, geometry: Geometry) -> bool:
-    """Whether the Hessian is sparse and its factors are, too."""
-    if not (isinstance(energy, Heisenberg) and isinstance(geometry, Spheres)):
-        return False
-    return sum(n > 2 for n in energy.shape) <= 2 or int(np.prod(energy.shape)) <= LARGEST_IN_SPACE
 
 
 def lowest_eigenpairs(H: sp.csc_array, k: int) -> tuple[np.ndarray, np.ndarray]:

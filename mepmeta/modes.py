@@ -13,7 +13,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from mepmeta import _compiled
 from mepmeta._checks import as_pytree, check_count, check_state
 from mepmeta.geometry import Flat, Geometry
-from mepmeta.hessian import dense_hessian, factorises, hessian, hessian_in_coordinates, lowest_eigenpairs
+from mepmeta.hessian import degrees_of_freedom, dense_hessian, hessian, hessian_in_coordinates, is_local
 
 __all__ = ["Modes", "curvature_scale", "lowest_modes"]
 
@@ -89,8 +89,8 @@ def lowest_modes(energy: Callable[[Array], Array], x: Array, k: int = 4, *, geom
 
     with the projection P on the tangent space. At a stationary state this is the Hessian of the energy on the
     space of states; on spheres it contains the term :math:`-(\partial E\cdot S)\,v` of the constraint. Up to 400
-    degrees of freedom all of it is made. That of a :class:`~mepmeta.energies.Heisenberg` energy is sparse, and is
-    factorised. For all others Lanczos iterations (ARPACK) use products with :math:`\mathcal H` only.
+    degrees of freedom all of it is made; beyond, Lanczos iterations (ARPACK) use products with :math:`\mathcal H`
+    only. That of a :class:`~mepmeta.energies.Heisenberg` energy is a sparse matrix, others multiply by derivatives.
 
     Args:
         energy: twice differentiable callable, state of shape ``shape`` to scalar.
@@ -113,7 +113,7 @@ def lowest_modes(energy: Callable[[Array], Array], x: Array, k: int = 4, *, geom
     geometry.check(np.asarray(x), "the state")
     check_count("k", k)
     energy, x = as_pytree(energy), jnp.asarray(x)
-    n = jax.eval_shape(geometry.coordinates, x, x).size
+    n = degrees_of_freedom(geometry, x.shape, x.dtype)
     if n <= DENSE:
         H = np.asarray(dense_hessian(energy, x, geometry))
         if not np.all(np.isfinite(H)):
@@ -121,14 +121,14 @@ def lowest_modes(energy: Callable[[Array], Array], x: Array, k: int = 4, *, geom
         values, vectors = np.linalg.eigh((H + H.T) / 2)
         scale, products = float(np.abs(values).max()), n
         values, vectors = values[:k], vectors[:, :k]
-    elif factorises(energy, geometry):
-        values, vectors = lowest_eigenpairs(hessian(energy, x, geometry=geometry), k)
-        scale, products = curvature_scale(energy, x, geometry=geometry), 1 + POWER_STEPS
     else:
-        count = 0
+        count, H = 0, hessian(energy, x, geometry=geometry) if is_local(energy, geometry) else None
 
         def product(c: np.ndarray) -> np.ndarray:
             nonlocal count
+            if H is not None:
+                count = 1
+                return (H @ c.reshape(-1)).astype(x.dtype, copy=False)
             count += 1
             return np.asarray(_product(energy, x, jnp.asarray(c.reshape(-1), x.dtype), geometry))
 

@@ -125,15 +125,15 @@ class Search:
             mode = kick_sign(others[0])
             move = mode * (KICK * self.unit / jnp.max(self.geometry.sizes(mode)))
         else:
-            move = self.geometry.connect(x, towards)[1] if towards is not None else jnp.zeros_like(x)
+            move = jnp.zeros_like(x) if towards is None else _compiled.connect(x, towards, self.geometry)[1]
         self.path = chain.bent(self.path, self.top, move, self.geometry)
         self.remove = jnp.ones_like(self.remove)
         self.restart()
 
     def adopt(self, saddle: StationaryPoint) -> StationaryPoint | None:
         """Let the image nearest to a saddle become the saddle; if none is near, bend the path towards it: None."""
-        distances = jnp.stack([_compiled.distance(x, saddle.state, self.geometry) for x in self.path[1:-1]])
-        n = 1 + int(jnp.argmin(distances))
+        distances = np.asarray(_compiled.distances(self.path[1:-1], saddle.state, self.geometry))
+        n = 1 + int(np.argmin(distances))
         s = self.profile()[0]
         if distances[n - 1] > 1.5 * s[-1] / s.size:
             self.kick(self.path[self.top], saddle.state)
@@ -145,9 +145,9 @@ class Search:
 
     def turns_back(self) -> bool:
         """Whether the ways from the highest image to its two neighbours lead the same way."""
-        before, top, after = self.path[self.top - 1 : self.top + 2]
-        one, other = (self.geometry.connect(top, x)[1] for x in (before, after))
-        return bool(jnp.vdot(one, other) > 0)
+        top = self.path[self.top]
+        one, other = (_compiled.connect(top, self.path[self.top + n], self.geometry)[1] for n in (-1, 1))
+        return float(jnp.vdot(one, other)) > 0
 
     def profile(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         s, slopes = chain.slopes(self.energy, self.path, self.geometry, self.band.unit)

@@ -7,7 +7,6 @@ import pytest
 
 import mepmeta as mm
 from mepmeta import modes
-from mepmeta.hessian import factorises
 
 SHAPE = (6, 6)
 ANGLES = mm.single_spin(K1=1.0, K2=-2.0)
@@ -66,13 +65,17 @@ def test_magnons_of_a_ferromagnet(J, K, h):
     assert found.negative == 0 and found.zero == 0
 
 
-@pytest.fixture(params=["dense", "factors", "Lanczos"])
+def by_derivatives(monkeypatch):
+    monkeypatch.setattr(modes, "is_local", lambda energy, geometry: False)
+
+
+@pytest.fixture(params=["dense", "sparse", "derivatives"])
 def way(request, monkeypatch):
-    """The three ways to modes: the whole Hessian, its sparse factors, products with it."""
+    """The three ways to modes: the whole Hessian, a sparse matrix, products by derivatives."""
     if request.param != "dense":
         monkeypatch.setattr(modes, "DENSE", 10)
-    if request.param == "Lanczos":
-        monkeypatch.setattr(modes, "factorises", lambda energy, geometry: False)
+    if request.param == "derivatives":
+        by_derivatives(monkeypatch)
     return request.param
 
 
@@ -80,7 +83,7 @@ def way(request, monkeypatch):
 def test_lanczos_agrees_with_the_formula_and_with_the_dense_hessian(monkeypatch, k):
     H = ferromagnet(K=0.15)
     monkeypatch.setattr(modes, "DENSE", 10)
-    monkeypatch.setattr(modes, "factorises", lambda energy, geometry: False)
+    by_derivatives(monkeypatch)
     lanczos = mm.lowest_modes(H, UP, k, geometry=spheres)
     np.testing.assert_allclose(lanczos.values[:2], magnons(K=0.15)[:k][:2], atol=1e-9)
     at_random = mm.lowest_modes(H, random_state(), k, geometry=spheres)
@@ -101,28 +104,22 @@ def test_an_isotropic_ferromagnet_has_two_zero_modes(way):
 
 
 @pytest.mark.parametrize("shape, lattice", [((20, 20), "square"), ((400,), "chain"), ((9, 9, 8), "cubic")])
-def test_factors_and_lanczos_agree_on_textures(monkeypatch, shape, lattice):
+def test_the_sparse_matrix_and_derivatives_agree_on_textures(monkeypatch, shape, lattice):
     bonds = mm.nearest_neighbours(lattice, 1.0, 0.3, "bloch")
     H = mm.Heisenberg(shape, bonds, [(0.15, (0, 0, 1))], (0.1, 0.0, 0.2))
     S = np.random.default_rng(0).normal(size=(*shape, 3)) + np.array([0, 0, 2.0])
     S = jnp.array(S / np.linalg.norm(S, axis=-1, keepdims=True))
-    by_factors = mm.lowest_modes(H, S, 3, geometry=spheres)
+    sparse = mm.lowest_modes(H, S, 3, geometry=spheres)
     in_planes = mm.lowest_modes(H.component_first(), jnp.moveaxis(S, -1, 0), 3, geometry=mm.Spheres(axis=0))
-    monkeypatch.setattr(modes, "factorises", lambda energy, geometry: False)
+    by_derivatives(monkeypatch)
     lanczos = mm.lowest_modes(H, S, 3, geometry=spheres)
-    assert by_factors.products < lanczos.products
-    for found in (by_factors, in_planes):
+    assert sparse.products < lanczos.products
+    for found in (sparse, in_planes):
         np.testing.assert_allclose(found.values, lanczos.values, atol=1e-7 * lanczos.scale)
         assert found.scale == pytest.approx(lanczos.scale, rel=1e-12)
-    for vectors in (by_factors.vectors, jnp.moveaxis(in_planes.vectors, 1, -1)):
+    for vectors in (sparse.vectors, jnp.moveaxis(in_planes.vectors, 1, -1)):
         overlap = jnp.abs(jnp.sum(vectors * lanczos.vectors, axis=tuple(range(1, S.ndim + 1))))
         np.testing.assert_allclose(overlap, 1, atol=1e-6)
-
-
-def test_large_lattices_in_space_are_left_to_lanczos():
-    energies = {shape: mm.Heisenberg(shape) for shape in [(300, 300), (16, 16, 15), (20, 20, 20), (100, 100, 2)]}
-    assert [factorises(H, spheres) for H in energies.values()] == [True, True, False, True]
-    assert not factorises(ANGLES, mm.Flat())
 
 
 def test_an_easy_plane_has_one_zero_mode_and_a_hard_axis_an_index():
