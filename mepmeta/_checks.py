@@ -80,25 +80,28 @@ def check_batch(paths: Array, geometry: Any) -> None:
             check_path(paths[bad], geometry)
 
 
-def check_energy(energy: Callable[[Array], Array], path: Array, *, distinct: bool = False) -> None:
+def check_energy(energy: Callable[[Array], Array], path: Array, *, distinct: bool = False, batch: bool = False) -> None:
     """The energy maps an image to a finite float scalar; with ``distinct``, no three in a row are equal."""
-    image = jax.ShapeDtypeStruct(path.shape[1:], path.dtype)
+    shape, images = path.shape[1 + batch :], path.shape[: 1 + batch]
+    image = jax.ShapeDtypeStruct(shape, path.dtype)
     try:
         out = jax.eval_shape(energy, image)
     except (TypeError, IndexError) as error:
-        raise ValueError(f"the energy does not take an image of shape {path.shape[1:]}: {error}") from error
+        raise ValueError(f"the energy does not take an image of shape {shape}: {error}") from error
     if getattr(out, "shape", None) != () or not jnp.issubdtype(out.dtype, jnp.floating):
-        raise ValueError(f"the energy must map an image of shape {path.shape[1:]} to a float scalar, got {out}")
+        raise ValueError(f"the energy must map an image of shape {shape} to a float scalar, got {out}")
     if known(path, energy):
         with jax.ensure_compile_time_eval():
-            E = _compiled.energies(energy, path)
+            E = _compiled.energies(energy, path.reshape(-1, *shape))
         if not known(E):  # the energy closes over a value that is being differentiated or mapped
             return
-        E = np.asarray(E)
+        E = np.asarray(E).reshape(images)
         if not np.all(np.isfinite(E)):
-            n = int(np.argmin(np.isfinite(E)))
-            raise ValueError(f"the energy of image {n} is {E[n]}: energies must be finite on the path")
-        if distinct and np.any((E[:-2] == E[1:-1]) & (E[1:-1] == E[2:])):
+            n = np.unravel_index(np.argmin(np.isfinite(E)), images)
+            where = f"image {n[-1]}" + (f" of path {n[0]}" if batch else "")
+            raise ValueError(f"the energy of {where} is {E[n]}: energies must be finite on the path")
+        left, here, right = E[..., :-2], E[..., 1:-1], E[..., 2:]
+        if distinct and np.any((left == here) & (here == right)):
             raise ValueError("three neighbouring images have equal energies: the improved tangent is zero there")
 
 

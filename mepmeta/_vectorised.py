@@ -41,7 +41,7 @@ def _arctan_ratio_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Ar
     return arctan_ratio(q), _polynomial(SLOPE, q) * dq
 
 
-#: A right angle in three parts. The first two have 33 digits, so that small multiples of them are exact.
+#: A right angle in three parts. The first two have 33 binary digits, so that multiples up to 2^20 are exact.
 RIGHT_ANGLE = 1.5707963267341256, 6.077100506303966e-11, 2.0222662487959506e-21
 
 

@@ -18,8 +18,9 @@ __all__ = ["Bond", "Heisenberg", "single_spin"]
 
 
 def _single_spin(K1: Array, K2: Array, x: Array) -> Array:
-    if jnp.shape(x) != (2,):
-        raise ValueError(f"single_spin takes one state (theta, phi) of shape (2,), got shape {jnp.shape(x)}")
+    x = jnp.asarray(x)
+    if x.shape != (2,):
+        raise ValueError(f"single_spin takes one state (theta, phi) of shape (2,), got shape {x.shape}")
     # Slices, not elements: the derivative of a slice leaves the paths of a batch side by side.
     (z, equator), (_, cos_phi) = sine_cosine(x[:1]), sine_cosine(x[1:])
     return jnp.squeeze(-K1 * (equator * cos_phi) ** 2 - K2 * z**2)

@@ -110,7 +110,7 @@ class Spheres:
         chord2, both2 = _square([b - a for a, b in zip(X, Y, strict=True)]), _square(both)
         far, antipodal = both2 < chord2, both2 < (64 * jnp.finfo(both2.dtype).eps) ** 2
         # The tangent of half the angle or, if it is above a right one, of half of what is missing to half a turn.
-        tan2 = jnp.minimum(chord2, both2) / jnp.maximum(chord2, both2)
+        tan2 = jnp.where(far, both2, chord2) / jnp.where(far, chord2, both2)
         arc = arctan_ratio(tan2)
         axis, least = self._detour(x)  # the way out towards an antipodal spin
         # Up to a right angle no root is needed, and nothing is singular where the spins are parallel.
@@ -130,14 +130,13 @@ class Spheres:
 
     def _detour(self, x: Array) -> tuple[Array, Array]:
         """The coordinate axes to which spins are most nearly perpendicular, as vectors, and the components there."""
-        # The offsets decide between equal components.
-        eps = jnp.finfo(x.dtype).eps
         X = self._planes(x)
-        first, second, third = (jnp.abs(a) + i * eps for i, a in enumerate(X))
-        least = jnp.minimum(jnp.minimum(first, second), third)
-        size = jnp.abs(x) + eps * lax.broadcasted_iota(x.dtype, x.shape, self.axis % x.ndim)
-        component = jnp.where(first == least, X[0], jnp.where(second == least, X[1], X[2]))
-        return (size == least).astype(x.dtype), component
+        first, second, third = (jnp.abs(a) for a in X)
+        # Of equal components the first one: exactly one axis, whatever ties there are.
+        pick = [(first <= second) & (first <= third), second <= third]
+        number = jnp.where(pick[0], 0, jnp.where(pick[1], 1, 2)).astype(jnp.int32)
+        axis = lax.broadcasted_iota(jnp.int32, x.shape, self.axis % x.ndim) == number
+        return axis.astype(x.dtype), jnp.where(pick[0], X[0], jnp.where(pick[1], X[1], X[2]))
 
     def connect(self, x: Array, y: Array) -> tuple[Array, Array, Array]:
         """Geodesic distance, the tangent vector at ``x`` that leads to ``y``, the one at ``y`` that leads to ``x``."""
@@ -168,8 +167,8 @@ class Spheres:
 
     def frame(self, x: Array) -> tuple[Array, Array]:
         """Two fields of unit vectors that span the tangent planes."""
-        axis, least = self._detour(x)
-        first = self.project(x, axis) / jnp.sqrt(1 - least**2)
+        first = self.project(x, self._detour(x)[0])
+        first = first / jnp.sqrt(_square(self._planes(first)))
         return first, jnp.cross(x, first, axis=self.axis)
 
     def coordinates(self, x: Array, v: Array) -> Array:

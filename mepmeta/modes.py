@@ -90,7 +90,8 @@ def lowest_modes(energy: Callable[[Array], Array], x: Array, k: int = 4, *, geom
     with the projection P on the tangent space. At a stationary state this is the Hessian of the energy on the
     space of states; on spheres it contains the term :math:`-(\partial E\cdot S)\,v` of the constraint. Up to 400
     degrees of freedom all of it is made; beyond, Lanczos iterations (ARPACK) use products with :math:`\mathcal H`
-    only. That of a :class:`~mepmeta.energies.Heisenberg` energy is a sparse matrix, others multiply by derivatives.
+    only. That of a :class:`~mepmeta.energies.Heisenberg` energy on spheres is a sparse matrix; others multiply by
+    derivatives.
 
     Args:
         energy: twice differentiable callable, state of shape ``shape`` to scalar.
@@ -122,12 +123,12 @@ def lowest_modes(energy: Callable[[Array], Array], x: Array, k: int = 4, *, geom
         scale, products = float(np.abs(values).max()), n
         values, vectors = values[:k], vectors[:, :k]
     else:
-        count, H = 0, hessian(energy, x, geometry=geometry) if is_local(energy, geometry) else None
+        H = hessian(energy, x, geometry=geometry) if is_local(energy, geometry) else None
+        count = int(H is not None)
 
         def product(c: np.ndarray) -> np.ndarray:
             nonlocal count
             if H is not None:
-                count = 1
                 return (H @ c.reshape(-1)).astype(x.dtype, copy=False)
             count += 1
             return np.asarray(_product(energy, x, jnp.asarray(c.reshape(-1), x.dtype), geometry))

@@ -49,7 +49,7 @@ class NEBParams(NamedTuple):
 
 
 class Iteration(NamedTuple):
-    """What :func:`iterate` returns.
+    """What :func:`iterate` returns; :func:`iterate_batch` returns it with an axis for the paths in front.
 
     Args:
         path: the last path, shape ``(P, *shape)``; always finite.
@@ -112,7 +112,7 @@ def _band(
             value, gradient = jax.value_and_grad(energy)(x)
             return value, geometry.project(x, gradient)
 
-        if batch:  # of states this small, the gradients at the ends cost less than an array put together from three
+        if batch:  # of small states, the gradients at the ends cost less than an array put together from three
             energies, gradients = each(rise)(path)
             gradients = gradients[1:-1]
         else:
@@ -203,7 +203,7 @@ def neb_step(
             gradient along the path is inverted instead of removed.
 
     Returns:
-        The next path, same shape. Map over paths with ``jax.vmap``; for many, :func:`iterate_batch` is faster.
+        The next path, same shape. For many paths: ``jax.vmap``, or :func:`iterate_batch`.
 
     Raises:
         ValueError: fewer than three images, coincident neighbours, coordinates or energies that are not finite
@@ -228,12 +228,14 @@ def neb_step(
     return after
 
 
-def _checked(energy: Energy, path: Array, params: NEBParams, geometry: Geometry, tangent: str, spring: str) -> tuple:
+def _checked(
+    energy: Energy, path: Array, params: NEBParams, geometry: Geometry, tangent: str, spring: str, batch: bool = False
+) -> tuple:
     check_option("tangent", tangent, TANGENTS)
     check_option("spring", spring, SPRINGS)
     energy = as_pytree(energy)
-    check_path(path, geometry)
-    check_energy(energy, path, distinct=tangent == "improved")
+    (check_batch if batch else check_path)(path, geometry)
+    check_energy(energy, path, distinct=tangent == "improved", batch=batch)
     check_params(params)
     return energy, jnp.asarray(path)
 
@@ -340,7 +342,8 @@ def iterate_batch(
 ) -> Iteration:
     r"""Apply :func:`neb_step` ``steps`` times to many paths at once, the paths side by side in memory.
 
-    The result is that of ``jax.vmap`` over :func:`iterate`, up to rounding, several times faster for small states.
+    The result is that of ``jax.vmap`` over :func:`iterate`, up to rounding. For states of a few numbers it is several
+    times faster; a path of large states has enough to do by itself.
 
     Args:
         energy, params, steps, geometry, tangent, spring, climb: as in :func:`iterate`, common to all paths.
@@ -360,11 +363,7 @@ def iterate_batch(
     ((100, 9, 2), True, 0)
     """
     check_count("steps", steps)
-    check_batch(paths, geometry)
-    paths = jnp.asarray(paths)
-    energy, _ = _checked(energy, paths[0], params, geometry, tangent, spring)
-    for path in paths if known(paths, energy) else ():
-        check_energy(energy, path, distinct=tangent == "improved")
+    energy, paths = _checked(energy, paths, params, geometry, tangent, spring, batch=True)
     return _iterate_batch_jit(energy, paths, params, steps, geometry, tangent, spring, climb)
 
 

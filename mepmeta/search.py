@@ -145,8 +145,8 @@ class Search:
 
     def turns_back(self) -> bool:
         """Whether the ways from the highest image to its two neighbours lead the same way."""
-        top = self.path[self.top]
-        one, other = (_compiled.connect(top, self.path[self.top + n], self.geometry)[1] for n in (-1, 1))
+        n = self.top
+        one, other = (_compiled.connect(self.path[n], self.path[m], self.geometry)[1] for m in (n - 1, n + 1))
         return float(jnp.vdot(one, other)) > 0
 
     def profile(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

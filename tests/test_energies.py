@@ -335,3 +335,8 @@ def test_mistakes_are_refused_in_words(mistake):
     call, message = MISTAKES[mistake]
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_spin_may_be_a_tuple_of_angles():
+    assert mm.single_spin()(np.array([0.0, np.pi / 2])) == pytest.approx(0, abs=1e-15)
+    assert mm.single_spin()(jnp.array([0.1, 0.2])) == mm.single_spin()((0.1, 0.2)) == mm.single_spin()([0.1, 0.2])

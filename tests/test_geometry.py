@@ -334,3 +334,28 @@ def test_wrong_shapes_are_refused_in_words():
         mm.spin_to_angles(jnp.zeros(2))
     with pytest.raises(ValueError, match=r"got shape \(\)"):
         mm.angles_to_spin(jnp.array(0.0))
+
+
+TIES = [(0.0, 0.0, 1.0), (2.0**-52, 0.0, 1.0), (0.5 + 2.0**-52, 0.5, 0.5**0.5), (0.5, 0.5 + 2.0**-53, 0.5**0.5),
+        (3**-0.5, 3**-0.5, 3**-0.5), (3**-0.5, 3**-0.5 - 2.0**-53, 3**-0.5 - 2.0**-52),
+        (1.0, 2.0**-52, 2.0**-52)]  # fmt: skip
+
+
+@pytest.mark.parametrize("spin", TIES, ids=range(len(TIES)))
+def test_one_way_out_of_spins_with_components_that_tie(spin):
+    x = jnp.array([spin])
+    for S in (x, -x, x[:, ::-1], jnp.roll(x, 1, axis=1)):
+        first, second = mm.Spheres().frame(S)
+        basis = np.stack([S[0], first[0], second[0]])
+        np.testing.assert_allclose(basis @ basis.T, np.eye(3), atol=1e-15)
+        distance, there, back = connect(S, -S)
+        assert distance == pytest.approx(np.pi, rel=1e-15)
+        np.testing.assert_allclose(lengths(np.stack([there, back])), np.pi, rtol=1e-14)
+        np.testing.assert_allclose(lengths(between(S, -S, jnp.array(0.5))), 1, atol=1e-14)
+
+
+def test_derivative_of_a_distance_at_an_exact_right_angle():
+    x, y = jnp.array([[1.0, 0.0, 0.0]]), jnp.array([[0.0, 1.0, 0.0]])
+    turned = lambda t: mm.Spheres().distance(x, jnp.cos(t) * y + jnp.sin(t) * x)  # noqa: E731
+    assert jax.grad(turned)(0.0) == pytest.approx(-1, abs=1e-12)
+    assert (turned(1e-4) - turned(-1e-4)) / 2e-4 == pytest.approx(-1, abs=1e-8)

@@ -330,6 +330,8 @@ def test_bad_batches_refused():
         mm.iterate_batch(ENERGY, mirrored, PAPER, 5, tangent="improved")
     with pytest.raises(ValueError, match="steps"):
         mm.iterate_batch(ENERGY, paths, PAPER, 0)
+    with pytest.raises(ValueError, match="image 2 of path 1 is nan"):
+        mm.iterate_batch(lambda x: jnp.where(x[0] > 50, jnp.nan, ENERGY(x)), paths.at[1, 2, 0].set(60.0), PAPER, 5)
 
 
 class Energy:

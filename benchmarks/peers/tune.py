@@ -36,7 +36,7 @@ SPIRIT = [
     *grid(solver=["LBFGS_OSO"], dt=[1e-3], spring=[3.0], climb_at=[0.1]),  # beyond the spring that came out best
     *grid(solver=["SIB", "Depondt", "Heun"], dt=[1e-2], spring=[0.2], climb_at=[0.1]),
 ]
-#: The string and spline methods of ASE keep images at equal distances, the climbing one too: they find no saddle.
+#: The string method of ASE keeps images at equal distances, the climbing one too; that and its splines were not tried.
 METHODS = ["improvedtangent", "aseneb"]
 ASE = {
     "spin": [
