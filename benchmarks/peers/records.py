@@ -38,11 +38,15 @@ def provenance() -> dict[str, str]:
 
 
 def _commit() -> str:
-    """The commit of this checkout; with a plus when files were changed since."""
+    """The commit of this checkout; with a plus when code was changed since."""
+    root = Path(__file__).resolve().parents[2]
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+
     try:
-        root = Path(__file__).resolve().parent
-        describe = ["git", "describe", "--always", "--dirty=+"]
-        return subprocess.run(describe, cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", "mepmeta", "benchmarks")
+        return git("describe", "--always") + "+" * bool(changed)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
