@@ -132,8 +132,9 @@ class Spheres:
         """The coordinate axes to which spins are most nearly perpendicular, as vectors, and the components there."""
         X = self._planes(x)
         first, second, third = (jnp.abs(a) for a in X)
-        # Of equal components the first one: exactly one axis, whatever ties there are.
-        pick = [(first <= second) & (first <= third), second <= third]
+        # Of components that are equal but for rounding, the first: one axis, and the same one on every machine.
+        tie = jnp.finfo(x.dtype).eps ** 0.5
+        pick = [(first <= second + tie) & (first <= third + tie), second <= third + tie]
         number = jnp.where(pick[0], 0, jnp.where(pick[1], 1, 2)).astype(jnp.int32)
         axis = lax.broadcasted_iota(jnp.int32, x.shape, self.axis % x.ndim) == number
         return axis.astype(x.dtype), jnp.where(pick[0], X[0], jnp.where(pick[1], X[1], X[2]))

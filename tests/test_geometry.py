@@ -359,3 +359,10 @@ def test_derivative_of_a_distance_at_an_exact_right_angle():
     turned = lambda t: mm.Spheres().distance(x, jnp.cos(t) * y + jnp.sin(t) * x)  # noqa: E731
     assert jax.grad(turned)(0.0) == pytest.approx(-1, abs=1e-12)
     assert (turned(1e-4) - turned(-1e-4)) / 2e-4 == pytest.approx(-1, abs=1e-8)
+
+
+def test_the_frame_of_components_that_tie_does_not_hang_on_rounding():
+    x = jnp.array([[0.5, 0.5, 0.5**0.5]])
+    for off in ([1e-12, 0, 0], [-1e-12, 0, 0], [0, 1e-12, 0]):
+        for one, other in zip(mm.Spheres().frame(x), mm.Spheres().frame(x + jnp.array(off)), strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-11)

@@ -44,7 +44,8 @@ def test_a_skyrmion_collapses_and_moves():
     for saddle in found:
         values = mm.lowest_modes(film, saddle.state, 3, geometry=mm.Spheres()).values
         assert np.sum(values < -1e-6) == 1 and saddle.residual < 1e-8
-    collapse = found[-1]
+    # Soft modes may lead to higher saddles, too.
+    collapse = min(found, key=lambda saddle: abs(saddle.barrier - r.barrier))
     assert collapse.barrier == pytest.approx(r.barrier, abs=1e-8) and collapse.connected
     assert float(jnp.min(collapse.other[..., 2])) > 0.999  # the ferromagnet is on its other side
     hops = [saddle for saddle in found if saddle.connected and saddle.barrier < 0.01 * r.barrier]
