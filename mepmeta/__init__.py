@@ -8,24 +8,26 @@ Calls are compiled once for each energy function. Numbers that a plain function 
 them, pass ``jax.tree_util.Partial(function, number)`` or an energy such as ``single_spin(K1, K2)``.
 """
 
-from mepmeta import methods, tangents
-from mepmeta.barrier import *
-from mepmeta.dynamics import *
-from mepmeta.energies import *
-from mepmeta.examples import *
-from mepmeta.fokker_planck import *
-from mepmeta.geometry import *
-from mepmeta.hessian import *
-from mepmeta.lattices import *
-from mepmeta.loss import *
-from mepmeta.mep import *
-from mepmeta.mode_following import *
-from mepmeta.modes import *
-from mepmeta.neb import *
-from mepmeta.paths import *
-from mepmeta.rates import *
-from mepmeta.relaxation import *
-from mepmeta.result import *
-from mepmeta.training import *
+from mepmeta import methods, paths, tangents
+from mepmeta.barrier import Maximum, barrier, highest_point, segment_maximum
+from mepmeta.energies import single_spin
+from mepmeta.geometry import Flat, Geometry, Spheres, angles_to_spin, spin_to_angles
+from mepmeta.loss import convergence_rates, loss, loss_and_gradient, overestimate
+from mepmeta.magnets.examples import FILM_PUBLISHED, pd_fe_ir111
+from mepmeta.magnets.heisenberg import Bond, Heisenberg
+from mepmeta.magnets.lattices import domain_wall, ferromagnet, nearest_neighbours, positions, skyrmion, spiral
+from mepmeta.neb import NEB, Iteration, NEBParams, iterate, iterate_batch, neb_step
+from mepmeta.paths import arc_length, bent_path, perturbed_path, straight_path
+from mepmeta.rates.dynamics import Escapes, Trajectories, count_escapes, simulate
+from mepmeta.rates.fokker_planck import relaxation_rates
+from mepmeta.rates.transition import TransitionRate, time_unit, transition_rate
+from mepmeta.search.mep import find_mep
+from mepmeta.search.relaxation import Relaxed, relax
+from mepmeta.search.result import MEP, StationaryPoint
+from mepmeta.search.saddles import NearbySaddle, find_saddles
+from mepmeta.spectra.factors import LogDeterminant, log_determinant
+from mepmeta.spectra.hessian import hessian
+from mepmeta.spectra.modes import Modes, curvature_scale, lowest_eigenpairs, lowest_modes
+from mepmeta.training import History, train
 
 __version__ = "0.1.0"

@@ -1,8 +1,7 @@
-"""Checks at the public boundary: bad input becomes a ``ValueError`` in words, before anything is compiled.
+"""Checks at the public boundary: bad input becomes a ``ValueError`` in words. They are made in NumPy and compile nothing.
 
 Shapes and dtypes are checked always. Values are checked when they are known: inside ``jit``, ``vmap`` or
-``grad`` they are not, and the check is left to the caller of the outermost transformation. A known value met
-while something else is being traced is still checked, hence ``ensure_compile_time_eval``.
+``grad`` they are not, and the check is left to the caller of the outermost transformation.
 """
 
 from collections.abc import Callable
@@ -12,15 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.tree_util import Partial, all_leaves
 
-from mepmeta import _compiled
+from mepmeta._trace import traced
 
 __all__ = [
-    "as_pytree",
     "check_batch",
     "check_count",
     "check_damping",
+    "check_energies",
     "check_energy",
     "check_option",
     "check_params",
@@ -29,20 +27,23 @@ __all__ = [
     "check_shape",
     "check_state",
     "check_temperature",
+    "check_untraced",
     "known",
 ]
-
-
-def as_pytree(energy: Callable[[Array], Array]) -> Callable[[Array], Array]:
-    """An energy that may cross a ``jit`` boundary: a plain function becomes a pytree without leaves."""
-    if not callable(energy):
-        raise ValueError(f"the energy must be callable, x -> scalar, got {type(energy).__name__}")
-    return Partial(energy) if all_leaves([energy]) else energy
 
 
 def known(*values: Any) -> bool:
     """Whether all values are concrete numbers rather than stand-ins of a transformation."""
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+
+
+def check_untraced(name: str, *values: Any) -> None:
+    """A search decides on numbers, so it cannot be compiled or mapped over as a whole."""
+    if not known(*values):
+        raise ValueError(
+            f"{name} is a search that decides on numbers: it cannot run under jax.jit, vmap or grad. Call it outside, "
+            "one problem at a time; the derivative of a barrier by constants of the energy is jax.grad of find_mep's barrier"
+        )
 
 
 def check_state(x: Array, name: str) -> None:
@@ -59,11 +60,11 @@ def check_path(path: Array, geometry: Any) -> None:
     if path.ndim < 2 or path.shape[0] < 3:
         raise ValueError(f"a path is an array (P, *shape) of P >= 3 images, got shape {path.shape}")
     if known(path):
-        geometry.check(np.asarray(path), "path")
-        with jax.ensure_compile_time_eval():
-            steps = np.asarray(_compiled.steps(path, geometry))
-        if not np.all(steps > 0):
-            n = int(np.argmin(steps))
+        path = np.asarray(path)
+        geometry.check(path, "path")
+        same = np.all(path[1:] == path[:-1], axis=tuple(range(1, path.ndim)))
+        if np.any(same):
+            n = int(np.argmax(same))
             raise ValueError(f"images {n} and {n + 1} coincide: a path needs neighbours apart for its tangent")
 
 
@@ -73,36 +74,40 @@ def check_batch(paths: Array, geometry: Any) -> None:
     if paths.ndim < 3 or paths.shape[0] < 1:
         raise ValueError(f"a batch of paths is an array (B, P, *shape), got shape {paths.shape}")
     if known(paths):
-        geometry.check(np.asarray(paths), "the batch of paths")
-        with jax.ensure_compile_time_eval():
-            steps = np.asarray(jax.vmap(lambda path: _compiled.steps(path, geometry))(paths))
-        for bad in np.flatnonzero(~np.all(steps > 0, axis=1)):
-            check_path(paths[bad], geometry)
+        paths = np.asarray(paths)
+        geometry.check(paths, "the batch of paths")
+        same = np.all(paths[:, 1:] == paths[:, :-1], axis=tuple(range(2, paths.ndim)))
+        if np.any(same):
+            check_path(paths[np.argmax(np.any(same, axis=1))], geometry)
 
 
-def check_energy(energy: Callable[[Array], Array], path: Array, *, distinct: bool = False, batch: bool = False) -> None:
-    """The energy maps an image to a finite float scalar; with ``distinct``, no three in a row are equal."""
-    shape, images = path.shape[1 + batch :], path.shape[: 1 + batch]
-    image = jax.ShapeDtypeStruct(shape, path.dtype)
+def check_energy(energy: Callable[[Array], Array], image: Any) -> Callable[[Array], Array]:
+    """The energy maps an image to a float scalar; returned as the program that it is now, see :mod:`._trace`."""
+    if not callable(energy):
+        raise ValueError(f"the energy must be callable, x -> scalar, got {type(energy).__name__}")
+    image = jax.ShapeDtypeStruct(image.shape, image.dtype)
     try:
+        energy = traced(energy, image)
         out = jax.eval_shape(energy, image)
     except (TypeError, IndexError) as error:
-        raise ValueError(f"the energy does not take an image of shape {shape}: {error}") from error
+        raise ValueError(f"the energy does not take an image of shape {image.shape}: {error}") from error
     if getattr(out, "shape", None) != () or not jnp.issubdtype(out.dtype, jnp.floating):
-        raise ValueError(f"the energy must map an image of shape {shape} to a float scalar, got {out}")
-    if known(path, energy):
-        with jax.ensure_compile_time_eval():
-            E = _compiled.energies(energy, path.reshape(-1, *shape))
-        if not known(E):  # the energy closes over a value that is being differentiated or mapped
-            return
-        E = np.asarray(E).reshape(images)
-        if not np.all(np.isfinite(E)):
-            n = np.unravel_index(np.argmin(np.isfinite(E)), images)
-            where = f"image {n[-1]}" + (f" of path {n[0]}" if batch else "")
-            raise ValueError(f"the energy of {where} is {E[n]}: energies must be finite on the path")
-        left, here, right = E[..., :-2], E[..., 1:-1], E[..., 2:]
-        if distinct and np.any((left == here) & (here == right)):
-            raise ValueError("three neighbouring images have equal energies: the improved tangent is zero there")
+        raise ValueError(f"the energy must map an image of shape {image.shape} to a float scalar, got {out}")
+    return energy
+
+
+def check_energies(E: Array, *, distinct: bool = False) -> None:
+    """Energies of the images of a path, or of a batch of paths, are finite; with ``distinct``, no three are equal."""
+    if not known(E):
+        return
+    E = np.asarray(E)
+    if not np.all(np.isfinite(E)):
+        n = np.unravel_index(np.argmin(np.isfinite(E)), E.shape)
+        where = f"image {n[-1]}" + (f" of path {n[0]}" if E.ndim > 1 else "")
+        raise ValueError(f"the energy of {where} is {E[n]}: energies must be finite on the path")
+    left, here, right = E[..., :-2], E[..., 1:-1], E[..., 2:]
+    if distinct and np.any((left == here) & (here == right)):
+        raise ValueError("three neighbouring images have equal energies: the improved tangent is zero there")
 
 
 def check_params(params: Any) -> None:

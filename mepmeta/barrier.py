@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from mepmeta._checks import as_pytree, check_energy, check_path, known
+from mepmeta._checks import check_energies, check_energy, check_path, known
 from mepmeta.geometry import Flat, Geometry
 
-__all__ = ["Maximum", "barrier", "highest_point", "segment_maximum"]
+__all__ = ["Maximum", "barrier", "highest_point", "segment_maximum", "summit"]
 
 #: Intervals in the first look at a segment. Eight resolve the two maxima that an energy of period pi can
 #: have on a segment shorter than pi; an energy with finer structure needs more images anyway.
@@ -186,7 +186,8 @@ def segment_maximum(f: Callable[[Array], Array]) -> tuple[Array, Array]:
     return t, value
 
 
-def _highest_point(energy: Callable[[Array], Array], path: Array, geometry: Geometry) -> Maximum:
+def summit(energy: Callable[[Array], Array], path: Array, geometry: Geometry) -> Maximum:
+    """:func:`highest_point`, unchecked."""
     still = lax.stop_gradient(path)
     grid = _grid()
 
@@ -218,11 +219,11 @@ def highest_point(energy: Callable[[Array], Array], path: Array, *, geometry: Ge
     Raises:
         ValueError: as :func:`barrier`, and for an energy that is not finite between two images.
     """
-    energy = as_pytree(energy)
     check_path(path, geometry)
-    check_energy(energy, path)
-    top = _highest_point_jit(energy, jnp.asarray(path), geometry)
+    energy = check_energy(energy, path[0])
+    top = _summit_jit(energy, jnp.asarray(path), geometry)
     if known(top) and not np.isfinite(top.value):
+        check_energies(np.array([energy(x) for x in path]))
         raise ValueError(f"the energy between images {top.segment} and {top.segment + 1} is not finite")
     return top
 
@@ -260,4 +261,4 @@ def barrier(energy: Callable[[Array], Array], path: Array, *, geometry: Geometry
     return highest_point(energy, path, geometry=geometry).value
 
 
-_highest_point_jit = partial(jax.jit, static_argnums=2)(_highest_point)
+_summit_jit = partial(jax.jit, static_argnums=2)(summit)

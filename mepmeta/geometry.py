@@ -17,6 +17,7 @@ class Geometry(Protocol):
     """What the band asks of the space of states; methods take single states of one shape. See :class:`Flat`."""
 
     def connect(self, x: Array, y: Array) -> tuple[Array, Array, Array]: ...
+    def distance(self, x: Array, y: Array) -> Array: ...
     def project(self, x: Array, v: Array) -> Array: ...
     def retract(self, x: Array, v: Array) -> Array: ...
     def interpolate(self, x: Array, y: Array, t: Array) -> Array: ...
@@ -24,6 +25,7 @@ class Geometry(Protocol):
     def tangent(self, x: Array, c: Array) -> Array: ...
     def sizes(self, v: Array) -> Array: ...
     def unit(self, x: Array, y: Array) -> Array: ...
+    def scaled(self, x: Array, factor: Array) -> Array: ...
     def check(self, x: np.ndarray, name: str) -> None: ...
 
 
@@ -73,6 +75,10 @@ class Flat:
     def unit(self, x: Array, y: Array) -> Array:
         """A length to measure moves by: the farthest that a particle is from ``x`` to ``y``."""
         return jnp.max(self.sizes(y - x))
+
+    def scaled(self, x: Array, factor: Array) -> Array:
+        """The state in another unit of length."""
+        return factor * x
 
     def check(self, x: np.ndarray, name: str) -> None:
         """Every finite state is good."""
@@ -191,6 +197,10 @@ class Spheres:
     def unit(self, x: Array, y: Array) -> Array:
         """A length to measure moves by: one radian."""
         return jnp.ones((), x.dtype)
+
+    def scaled(self, x: Array, factor: Array) -> Array:
+        """The state itself: an angle has no other unit."""
+        return x
 
     def check(self, x: np.ndarray, name: str) -> None:
         """Every spin has three components and the length 1, to the five digits that states stored as text keep."""

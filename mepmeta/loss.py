@@ -6,21 +6,24 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from mepmeta._checks import (
-    as_pytree,
     check_batch,
     check_count,
+    check_energies,
     check_energy,
     check_option,
     check_params,
     check_path,
     check_state,
+    known,
 )
-from mepmeta.barrier import _highest_point
+from mepmeta.barrier import summit
 from mepmeta.geometry import Flat, Geometry
-from mepmeta.neb import LOST, SPRINGS, NEBParams, Spring, _iterate_batch, _neb_step, _repeat
+from mepmeta.methods.loop import LOST, repeat
+from mepmeta.neb import SPRINGS, NEBParams, Spring, iterated_batch, path_length, step
 
 __all__ = ["convergence_rates", "loss", "loss_and_gradient", "overestimate"]
 
@@ -31,14 +34,14 @@ def _overestimate(energy: Energy, path: Array, reference: float | Array, geometr
     reference = jnp.asarray(reference, path.dtype)
     scale = jnp.maximum(jnp.abs(reference), jnp.abs(reference - energy(path[0])))
     floor = jnp.finfo(path.dtype).eps * scale
-    return jnp.maximum(_highest_point(energy, path, geometry).value - reference, floor)
+    return jnp.maximum(summit(energy, path, geometry).value - reference, floor)
 
 
-def _log_overestimates(energy: Energy, paths: Array, reference: float | Array, geometry: Geometry) -> Array:
+def log_overestimates(energy: Energy, paths: Array, reference: float | Array, geometry: Geometry) -> Array:
     return jax.vmap(lambda path: jnp.log(_overestimate(energy, path, reference, geometry)))(paths)
 
 
-def _losses(
+def losses(
     energy: Energy,
     paths: Array,
     before: Array,
@@ -49,12 +52,12 @@ def _losses(
     spring: Spring = "raw",
 ) -> Array:
     """Losses of a batch of paths, whose log-overestimates ``before`` the iterations are known already."""
-    after = _iterate_batch(energy, paths, params, steps, geometry, "smooth", spring)
-    losses = (_log_overestimates(energy, after.path, reference, geometry) - before) / steps
-    return jnp.where(after.diverged, jnp.log(jnp.asarray(LOST, paths.dtype)), losses)
+    after = iterated_batch(energy, paths, params, steps, geometry, "smooth", spring)
+    L = (log_overestimates(energy, after.path, reference, geometry) - before) / steps
+    return jnp.where(after.diverged, jnp.log(jnp.asarray(LOST, paths.dtype)), L)
 
 
-def _losses_and_gradients(
+def losses_and_gradients(
     energy: Energy,
     paths: Array,
     before: Array,
@@ -71,18 +74,18 @@ def _losses_and_gradients(
     values = jnp.stack([jnp.asarray(leaf, paths.dtype) for leaf in leaves])
     directions = jnp.eye(len(leaves), dtype=values.dtype)
 
-    def step(paths: Array, values: Array) -> Array:
+    def moved(paths: Array, values: Array) -> Array:
         params = jax.tree.unflatten(structure, list(values))
-        return _neb_step(energy, paths, params, geometry, spring=spring, batch=True)
+        return step(energy, paths, params, geometry, spring=spring, batch=True)[0]
 
     def carried(state: tuple[Array, list[Array]]) -> tuple[Array, list[Array]]:
         paths, slopes = state
-        moved = [jax.jvp(step, (paths, values), along) for along in zip(slopes, directions, strict=True)]
-        return moved[0][0], [slope for _, slope in moved]
+        after = [jax.jvp(moved, (paths, values), along) for along in zip(slopes, directions, strict=True)]
+        return after[0][0], [slope for _, slope in after]
 
     start = jnp.moveaxis(paths, 0, -1)  # of a batch, the iterations want the paths side by side
     state = start, [jnp.zeros_like(start)] * len(leaves)
-    (last, slopes), done, _ = _repeat(carried, state, steps, geometry, batch=True)
+    (last, slopes), done, _ = repeat(carried, state, steps, lambda s: path_length(s[0], geometry, True))
 
     def log_delta(path: Array) -> Array:
         return jnp.log(_overestimate(energy, path, reference, geometry))
@@ -117,8 +120,10 @@ def overestimate(energy: Energy, path: Array, reference: float | Array, *, geome
 
     Source: Section 3 of :cite:t:`bushuev2020`; its floor is ours.
     """
-    energy, path = _checked(energy, path, reference, geometry)
-    return _overestimate_jit(energy, path, reference, geometry)
+    energy, path = check_problem(energy, path, reference, geometry)
+    over = _overestimate_jit(energy, path, reference, geometry)
+    _judge(over, energy, path[None])
+    return over
 
 
 def convergence_rates(overestimates: Array) -> Array:
@@ -178,8 +183,9 @@ def loss(
     >>> bool(L[1] < L[0] < 0)
     True
     """
-    energy, path = _checked(energy, path, reference, geometry, params, steps, spring)
-    before = _log_overestimates_jit(energy, path[None], reference, geometry)
+    energy, path = check_problem(energy, path, reference, geometry, params, steps, spring)
+    before = log_overestimates_jit(energy, path[None], reference, geometry)
+    _judge(before, energy, path[None])
     return _losses_jit(energy, path[None], before, params, steps, reference, geometry, spring)[0]
 
 
@@ -214,13 +220,20 @@ def loss_and_gradient(
     """
     check_batch(paths, geometry)
     paths = jnp.asarray(paths)
-    energy, _ = _checked(energy, paths[0], reference, geometry, params, steps, spring)
-    check_energy(energy, paths.reshape(-1, *paths.shape[2:]))
-    before = _log_overestimates_jit(energy, paths, reference, geometry)
+    energy, _ = check_problem(energy, paths[0], reference, geometry, params, steps, spring)
+    before = log_overestimates_jit(energy, paths, reference, geometry)
+    _judge(before, energy, paths)
     return _losses_and_gradients_jit(energy, paths, before, params, steps, reference, geometry, spring)
 
 
-def _checked(
+def _judge(overestimates: Array, energy: Energy, paths: Array) -> None:
+    """An overestimate that is not finite comes from an energy that is not."""
+    if known(overestimates) and not np.all(np.isfinite(overestimates)):
+        check_energies(np.array([[energy(x) for x in path] for path in paths]))
+        raise ValueError("the energy is not finite between two images")
+
+
+def check_problem(
     energy: Energy,
     path: Array,
     reference: float | Array,
@@ -231,9 +244,9 @@ def _checked(
 ) -> tuple[Energy, Array]:
     check_count("steps", steps)
     check_option("spring", spring, SPRINGS)
-    energy, path = as_pytree(energy), jnp.asarray(path)
     check_path(path, geometry)
-    check_energy(energy, path)
+    path = jnp.asarray(path)
+    energy = check_energy(energy, path[0])
     if params is not None:
         check_params(params)
     if jnp.shape(reference) != ():
@@ -243,6 +256,6 @@ def _checked(
 
 
 _overestimate_jit = partial(jax.jit, static_argnums=3)(_overestimate)
-_log_overestimates_jit = partial(jax.jit, static_argnums=3)(_log_overestimates)
-_losses_jit = partial(jax.jit, static_argnums=(4, 6, 7))(_losses)
-_losses_and_gradients_jit = partial(jax.jit, static_argnums=(4, 6, 7))(_losses_and_gradients)
+log_overestimates_jit = partial(jax.jit, static_argnums=3)(log_overestimates)
+_losses_jit = partial(jax.jit, static_argnums=(4, 6, 7))(losses)
+_losses_and_gradients_jit = partial(jax.jit, static_argnums=(4, 6, 7))(losses_and_gradients)

@@ -1,37 +1,34 @@
 """The nudged elastic band as a differentiable map from path to path."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
+from jax.tree_util import register_dataclass
 
-from mepmeta import tangents
 from mepmeta._checks import (
-    as_pytree,
     check_batch,
     check_count,
+    check_energies,
     check_energy,
     check_option,
     check_params,
     check_path,
     known,
 )
-from mepmeta._vectorised import total
+from mepmeta.force import TANGENTS, Energy, Parts, Tangent, each_image, parts_of
 from mepmeta.geometry import Flat, Geometry
+from mepmeta.methods.loop import repeat
 
-__all__ = ["Iteration", "NEBParams", "iterate", "iterate_batch", "neb_step"]
+__all__ = ["NEB", "SPRINGS", "Iteration", "NEBParams", "Spring", "iterate", "iterate_batch", "neb_step"]
 
-Energy = Callable[[Array], Array]
-Tangent = Literal["smooth", "improved", "central"]
 Spring = Literal["raw", "unit", "scaled"]
-TANGENTS, SPRINGS = get_args(Tangent), get_args(Spring)
-
-#: A band this many times longer than at the start is lost: its springs are unstable and it only grows.
-LOST = 1e3
+SPRINGS = get_args(Spring)
 
 
 class NEBParams(NamedTuple):
@@ -65,86 +62,33 @@ class Iteration(NamedTuple):
     history: Any
 
 
-class _Band(NamedTuple):
-    """What every reading of Eq. (2) is put together from, at the inner images."""
+@partial(register_dataclass, data_fields=["params"], meta_fields=["spring"])
+@dataclass(frozen=True)
+class NEB:
+    r"""The paper's step as a method like those of :mod:`mepmeta.methods`: Eq. (2), without memory.
 
-    perpendicular: Array  # gradient across the path; inverted along it on the climbing image
-    stretch: Array  # e_n = dist(S_{n+1}, S_n) - dist(S_n, S_{n-1}), broadcastable; 0 on the climbing image
-    tangent: Array  # weighted, not unit
-    unit: Array
-    energies: Array | None  # of all images, where they were needed
-
-
-def _dot(u: Array, v: Array) -> Array:
-    """Inner product image by image, kept broadcastable."""
-    return jnp.sum(u * v, axis=tuple(range(1, u.ndim)), keepdims=True)
-
-
-def _each(f: Callable, batch: bool) -> Callable:
-    """``f`` of every image: of a path (P, *shape) or of a batch (P, *shape, B).
-
-    Paths of a batch are side by side in memory, so that the compiler does one operation on many of them at a time.
+    Args:
+        params: :class:`NEBParams`.
+        spring: reading of the spring term, see :func:`neb_step`.
     """
-    return jax.vmap(jax.vmap(f, -1, -1) if batch else f)
+
+    spacing: ClassVar[str] = "springs"
+    params: NEBParams
+    spring: Spring = "raw"
+
+    def init(self, path: Array) -> None:
+        return None
+
+    def update(self, parts: Parts, memory: None, path: Array, geometry: Geometry) -> tuple[Array, None]:
+        gamma, mu, _ = self.params
+        if self.spring == "raw":
+            return gamma * parts.force + mu * parts.stretch * parts.tangent, None
+        if self.spring == "unit":
+            return gamma * parts.force + mu * parts.stretch * parts.unit, None
+        return gamma * (parts.force + mu * parts.stretch * parts.unit), None
 
 
-def _band(
-    energy: Energy,
-    path: Array,
-    beta: float | Array,
-    geometry: Geometry,
-    tangent: Tangent,
-    climb: bool | Array,
-    batch: bool = False,
-) -> _Band:
-    """``climb`` may say for each inner image how often the gradient along the path is removed: 2 climbs, 0 descends."""
-    each = partial(_each, batch=batch)
-    inner = path[1:-1]
-    lengths, forward, back = each(geometry.connect)(path[:-1], path[1:])
-    forward, backward = forward[1:], -back[:-1]
-    energies = None
-    # The smooth tangent without climbing needs no energy at all, as the paper points out.
-    if climb is False and tangent != "improved":
-        gradients = each(lambda x: geometry.project(x, jax.grad(energy)(x)))(inner)
-    else:
-
-        def rise(x: Array) -> tuple[Array, Array]:
-            value, gradient = jax.value_and_grad(energy)(x)
-            return value, geometry.project(x, gradient)
-
-        if batch:  # of small states, the gradients at the ends cost less than an array put together from three
-            energies, gradients = each(rise)(path)
-            gradients = gradients[1:-1]
-        else:
-            energies, gradients = each(rise)(inner)
-            energies = jnp.concatenate([each(energy)(path[:1]), energies, each(energy)(path[-1:])])
-
-    stretch = lengths[1:] - lengths[:-1]
-    remove = jnp.ones_like(stretch)
-    if climb is not False:
-        if climb is True:
-            image = lax.broadcasted_iota(jnp.int32, stretch.shape, 0)
-            climb = jnp.where(image == lax.argmax(energies[1:-1], 0, jnp.int32), 2, remove)
-        remove, stretch = climb, jnp.where(climb == 1, stretch, 0)
-
-    if tangent == "smooth":
-        weights = each(lambda *v: tangents.smooth_weight(*v, beta))(forward, backward, gradients)
-    elif tangent == "improved":
-        weights = tangents.improved_weight(energies)
-    else:
-        weights = jnp.full_like(stretch, 0.5)
-
-    def across(a: Array, forward: Array, backward: Array, gradient: Array, remove: Array) -> tuple[Array, ...]:
-        tau = a * forward + (1 - a) * backward
-        length2, rise = total(tau * tau), total(gradient * tau)
-        return gradient - (remove * rise / length2) * tau, tau, tau * (1 / jnp.sqrt(length2))
-
-    perpendicular, tau, unit = each(across)(weights, forward, backward, gradients, remove)
-    stretch = jnp.expand_dims(stretch, tuple(range(1, path.ndim - batch)))
-    return _Band(perpendicular, stretch, tau, unit, energies)
-
-
-def _neb_step(
+def step(
     energy: Energy,
     path: Array,
     params: NEBParams,
@@ -153,15 +97,11 @@ def _neb_step(
     spring: Spring = "raw",
     climb: bool = False,
     batch: bool = False,
-) -> Array:
-    band = _band(energy, path, params.beta, geometry, tangent, climb, batch)
-    if spring == "raw":
-        move = -params.gamma * band.perpendicular + params.mu * band.stretch * band.tangent
-    elif spring == "unit":
-        move = -params.gamma * band.perpendicular + params.mu * band.stretch * band.unit
-    else:
-        move = -params.gamma * (band.perpendicular - params.mu * band.stretch * band.unit)
-    return path.at[1:-1].set(_each(geometry.retract, batch)(path[1:-1], move))
+) -> tuple[Array, Array | None]:
+    """One iteration, unchecked: the next path, and the energies where the tangent or the climbing image needs them."""
+    parts = parts_of(energy, path, params.beta, geometry, tangent, climb, batch)
+    move, _ = NEB(params, spring).update(parts, None, path[1:-1], geometry)
+    return path.at[1:-1].set(each_image(geometry.retract, batch)(path[1:-1], move)), parts.energies
 
 
 def neb_step(
@@ -219,8 +159,11 @@ def neb_step(
     True
     """
     energy, path = _checked(energy, path, params, geometry, tangent, spring)
-    after = _neb_step_jit(energy, path, params, geometry, tangent, spring, climb)
+    after, energies = _step_jit(energy, path, params, geometry, tangent, spring, climb)
+    if energies is not None:
+        check_energies(energies, distinct=tangent == "improved")
     if known(after) and not np.all(np.isfinite(after)):
+        check_energies(_energies(energy, path, False))
         raise ValueError(
             "the step is not finite: an image lies exactly between two coincident neighbours, so that its "
             "tangent is zero, or the step size overflows"
@@ -233,44 +176,16 @@ def _checked(
 ) -> tuple:
     check_option("tangent", tangent, TANGENTS)
     check_option("spring", spring, SPRINGS)
-    energy = as_pytree(energy)
     (check_batch if batch else check_path)(path, geometry)
-    check_energy(energy, path, distinct=tangent == "improved", batch=batch)
     check_params(params)
-    return energy, jnp.asarray(path)
+    return check_energy(energy, path[0, 0] if batch else path[0]), jnp.asarray(path)
 
 
-def _length(path: Array, geometry: Geometry, batch: bool) -> Array:
-    return jnp.sum(_each(geometry.distance, batch)(path[:-1], path[1:]), axis=0)
+def path_length(path: Array, geometry: Geometry, batch: bool) -> Array:
+    return jnp.sum(each_image(geometry.distance, batch)(path[:-1], path[1:]), axis=0)
 
 
-def _repeat(
-    step: Callable[[Any], Any],
-    state: Any,
-    steps: int,
-    geometry: Geometry,
-    observe: Callable[[Array], Any] | None = None,
-    batch: bool = False,
-) -> tuple[Any, Array, Any]:
-    """Repeat a step of a state (path, ...) until the band is lost: the state, the iterations done, the history."""
-    bound = LOST * _length(lax.stop_gradient(state[0]), geometry, batch)
-
-    def body(carry: tuple[Any, Array], _: None) -> tuple[tuple[Any, Array], Any]:
-        state, done = carry
-        after = step(state)
-        # One comparison answers for NaN, infinity and growth. A lost band stays where it last made sense.
-        fine = _length(lax.stop_gradient(after[0]), geometry, batch) < bound
-        fine = fine & (done >= 0)
-        state = jax.tree.map(lambda new, old: jnp.where(fine, new, old), after, state)
-        done = jnp.where(fine, done + 1, jnp.where(done >= 0, -done - 1, done))
-        return (state, done), observe(state[0]) if observe else None
-
-    # `done` counts iterations; it turns to -done - 1 when the band is lost, which then ends the counting.
-    (last, done), history = lax.scan(body, (state, jnp.zeros(bound.shape, jnp.int32)), length=steps)
-    return last, done, history
-
-
-def _iterate(
+def iterated(
     energy: Energy,
     path: Array,
     params: NEBParams,
@@ -282,10 +197,15 @@ def _iterate(
     observe: Callable[[Array], Any] | None = None,
     batch: bool = False,
 ) -> Iteration:
-    def step(state: tuple[Array]) -> tuple[Array]:
-        return (_neb_step(energy, state[0], params, geometry, tangent, spring, climb, batch),)
+    """Many iterations of one path, or of paths side by side in memory, unchecked."""
 
-    (last,), done, history = _repeat(step, (path,), steps, geometry, observe, batch)
+    def next_path(state: tuple[Array]) -> tuple[Array]:
+        return (step(energy, state[0], params, geometry, tangent, spring, climb, batch)[0],)
+
+    def length(state: tuple[Array]) -> Array:
+        return path_length(state[0], geometry, batch)
+
+    (last,), done, history = repeat(next_path, (path,), steps, length, (lambda s: observe(s[0])) if observe else None)
     if observe:
         history = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), observe(path), history)
     return Iteration(last, jnp.where(done < 0, -done - 1, done), done < 0, history)
@@ -326,7 +246,9 @@ def iterate(
     """
     check_count("steps", steps)
     energy, path = _checked(energy, path, params, geometry, tangent, spring)
-    return _iterate_jit(energy, path, params, steps, geometry, tangent, spring, climb, observe)
+    r = _iterate_jit(energy, path, params, steps, geometry, tangent, spring, climb, observe)
+    _judge(r, energy, path, tangent)
+    return r
 
 
 def iterate_batch(
@@ -364,14 +286,28 @@ def iterate_batch(
     """
     check_count("steps", steps)
     energy, paths = _checked(energy, paths, params, geometry, tangent, spring, batch=True)
-    return _iterate_batch_jit(energy, paths, params, steps, geometry, tangent, spring, climb)
+    r = _iterate_batch_jit(energy, paths, params, steps, geometry, tangent, spring, climb)
+    _judge(r, energy, paths, tangent)
+    return r
 
 
-def _iterate_batch(energy: Energy, paths: Array, *options: Any) -> Iteration:
-    r = _iterate(energy, jnp.moveaxis(paths, 0, -1), *options, batch=True)
+def iterated_batch(energy: Energy, paths: Array, *options: Any) -> Iteration:
+    """:func:`iterated` of a batch ``(B, P, *shape)``."""
+    r = iterated(energy, jnp.moveaxis(paths, 0, -1), *options, batch=True)
     return r._replace(path=jnp.moveaxis(r.path, -1, 0))
 
 
-_neb_step_jit = partial(jax.jit, static_argnums=(3, 4, 5, 6))(_neb_step)
-_iterate_jit = partial(jax.jit, static_argnums=(3, 4, 5, 6, 7, 8))(_iterate)
-_iterate_batch_jit = partial(jax.jit, static_argnums=(3, 4, 5, 6, 7))(_iterate_batch)
+def _judge(r: Iteration, energy: Energy, paths: Array, tangent: Tangent) -> None:
+    """A band that no iteration moved, or whose tangent is undefined, was given energies that are no good."""
+    if known(r) and (tangent == "improved" or np.any(np.asarray(r.diverged) & (np.asarray(r.steps) == 0))):
+        check_energies(_energies(energy, paths, r.steps.ndim > 0), distinct=tangent == "improved")
+
+
+@partial(jax.jit, static_argnums=2)
+def _energies(energy: Energy, paths: Array, batch: bool) -> Array:
+    return jax.vmap(jax.vmap(energy) if batch else energy)(paths)
+
+
+_step_jit = partial(jax.jit, static_argnums=(3, 4, 5, 6))(step)
+_iterate_jit = partial(jax.jit, static_argnums=(3, 4, 5, 6, 7, 8))(iterated)
+_iterate_batch_jit = partial(jax.jit, static_argnums=(3, 4, 5, 6, 7))(iterated_batch)

@@ -1,9 +1,11 @@
 """Paths: arrays of images ``(P, *shape)`` with fixed ends, and the random ensembles of the paper."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 from mepmeta._checks import check_path, check_state, known
 from mepmeta.geometry import Flat, Geometry
@@ -116,6 +118,53 @@ def bent_path(key: Array, path: Array, amplitude: float | Array = 0.1) -> Array:
     across = u - jnp.tensordot(u, direction, direction.ndim).reshape((-1,) + (1,) * direction.ndim) * direction
     profile = jnp.sin(jnp.pi * modes * s[1:-1, None] / s[-1]) / modes
     return path.at[1:-1].add(amplitude * s[-1] * jnp.tensordot(profile, across, 1))
+
+
+def balanced(lengths: Array, pinned: Array) -> tuple[Array, Array]:
+    """Position of every image along the path, and where it would be with equal distances between pinned ones."""
+    s = jnp.concatenate([jnp.zeros_like(lengths[:1]), jnp.cumsum(lengths)])
+    n = jnp.arange(s.size)
+    left = lax.cummax(jnp.where(pinned, n, 0))
+    right = lax.cummin(jnp.where(pinned, n, s.size - 1), reverse=True)
+    part = (n - left) / jnp.maximum(right - left, 1)
+    return s, jnp.where(pinned, s, s[left] + part.astype(s.dtype) * (s[right] - s[left]))
+
+
+def redistributed(path: Array, pinned: Array, geometry: Geometry) -> Array:
+    """The path with equal distances between pinned images."""
+    s, wanted = balanced(jax.vmap(geometry.distance)(path[:-1], path[1:]), pinned)
+    return path.at[1:-1].set(at_positions(path, s, wanted[1:-1], geometry))
+
+
+@partial(jax.jit, static_argnums=2)
+def unfolded(path: Array, pinned: Array, geometry: Geometry) -> Array:
+    """The path with images at which it turns back put between their neighbours, and all at equal distances again."""
+
+    def once(turn: int, path: Array) -> Array:
+        _, forward, back = jax.vmap(geometry.connect)(path[:-1], path[1:])
+        axes = tuple(range(1, path.ndim))
+        back_turned = (jnp.sum(forward[1:] * back[:-1], axis=axes) > 0) & ~pinned[1:-1]
+        between = jax.vmap(lambda x, y: geometry.interpolate(x, y, jnp.asarray(0.5, path.dtype)))(path[:-2], path[2:])
+        # Every other image at a time: what a neighbour is put between does not move meanwhile.
+        back_turned = back_turned & (jnp.arange(path.shape[0] - 2) % 2 == turn % 2)
+        column = back_turned.reshape((-1,) + (1,) * (path.ndim - 1))
+        return path.at[1:-1].set(jnp.where(column, between, path[1:-1]))
+
+    return redistributed(lax.fori_loop(0, path.shape[0], once, path), pinned, geometry)
+
+
+def at_positions(path: Array, s: Array, wanted: Array, geometry: Geometry) -> Array:
+    """The states at distances along a path whose images are at ``s``."""
+    k = jnp.clip(jnp.searchsorted(s, wanted, side="right") - 1, 0, s.size - 2)
+    return jax.vmap(geometry.interpolate)(path[k], path[k + 1], (wanted - s[k]) / (s[k + 1] - s[k]))
+
+
+def bent(path: Array, top: int, v: Array, geometry: Geometry) -> Array:
+    """The path moved by v at image ``top``, and by less and less towards its ends."""
+    s = arc_length(path, geometry=geometry)
+    weight = jnp.sin(jnp.pi / 2 * jnp.where(s < s[top], s / s[top], (s[-1] - s) / (s[-1] - s[top])))
+    move = weight.reshape((-1,) + (1,) * (path.ndim - 1)) * v
+    return path.at[1:-1].set(jax.vmap(lambda x, v: geometry.retract(x, geometry.project(x, v)))(path, move)[1:-1])
 
 
 def _check_ensemble(path: Array, amplitude: float | Array) -> Array:

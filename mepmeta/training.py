@@ -12,10 +12,11 @@ import numpy as np
 from jax import Array, lax
 from tqdm import tqdm
 
-from mepmeta._checks import as_pytree, check_count, check_params, check_state
+from mepmeta._checks import check_count, check_params, check_state
+from mepmeta._trace import traced
 from mepmeta.barzilai_borwein import State, advance, largest_step, mean_gradient
 from mepmeta.geometry import Flat, Geometry
-from mepmeta.loss import _checked, _log_overestimates, _log_overestimates_jit, _losses, _losses_and_gradients
+from mepmeta.loss import check_problem, log_overestimates, log_overestimates_jit, losses, losses_and_gradients
 from mepmeta.neb import SPRINGS, NEBParams, Spring
 
 __all__ = ["History", "train"]
@@ -61,13 +62,13 @@ def _epoch(
     safeguard: bool,
 ) -> tuple[State, tuple[Array, Array, Array, Array]]:
     paths = jax.vmap(sample)(jax.random.split(key, batch))
-    before = _log_overestimates(energy, paths, reference, geometry)
+    before = log_overestimates(energy, paths, reference, geometry)
 
     def params_at(x: Array) -> Any:
         return jax.tree.unflatten(structure, list(jnp.exp(x) if safeguard else x))
 
     def iteration(s: State, _: None) -> tuple[State, tuple[Array, Array, Array]]:
-        L, slopes = _losses_and_gradients(energy, paths, before, params_at(s.x), steps, reference, geometry, spring)
+        L, slopes = losses_and_gradients(energy, paths, before, params_at(s.x), steps, reference, geometry, spring)
         slopes = jnp.stack(jax.tree.leaves(slopes))
         if safeguard:
             slopes = slopes * jnp.exp(s.x)[:, None]  # chain rule: derivative by the logarithm
@@ -78,7 +79,7 @@ def _epoch(
     state, (x, L, rejected) = lax.scan(iteration, state, length=iterations)
     # The point after the last step has not been judged yet.
     final = params_at(jnp.where(state.usable, state.good, state.x) if safeguard else state.x)
-    test_loss = jnp.mean(_losses(energy, *test, final, steps, reference, geometry, spring))
+    test_loss = jnp.mean(losses(energy, *test, final, steps, reference, geometry, spring))
     if safeguard:
         state = state._replace(pair=jnp.asarray(False))
     return state, (x, L, rejected, test_loss)
@@ -199,15 +200,15 @@ def train(
 
     batch_key, test_key = jax.random.split(key)
     test = jax.jit(jax.vmap(sample))(jax.random.split(test_key, TEST_PATHS))
-    energy, _ = _checked(energy, test[0], reference, geometry, params, steps, spring)
+    energy, _ = check_problem(energy, test[0], reference, geometry, params, steps, spring)
     check_state(test, "sample(key)")
     start = jnp.stack([jnp.asarray(leaf, test.dtype) for leaf in leaves])
     x = jnp.log(start) if safeguard else start
     # Without the safeguard nothing says how long the first step is; this one is short of every parameter's scale.
     no = jnp.asarray(False)
     state = State(x, x, jnp.zeros_like(x), jnp.asarray(1e-6, x.dtype), no, no)
-    sample, reference = as_pytree(sample), jnp.asarray(reference, test.dtype)
-    test = (test, _log_overestimates_jit(energy, test, reference, geometry))
+    sample, reference = traced(sample, key), jnp.asarray(reference, test.dtype)
+    test = (test, log_overestimates_jit(energy, test, reference, geometry))
     settings = (structure, steps, iterations, batch, geometry, spring, safeguard)
 
     # What makes two runs the same run; the number of epochs does not, so a finished run can be extended.

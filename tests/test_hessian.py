@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mepmeta as mm
-from mepmeta.hessian import lowest_eigenpairs
+from mepmeta.spectra.hessian import lowest_eigenpairs
 
 SPHERES = mm.Spheres()
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 import mepmeta as mm
-from mepmeta.examples import ANISOTROPY, EXCHANGE, FIELD, FILM_PUBLISHED
+from mepmeta.magnets.examples import ANISOTROPY, EXCHANGE, FIELD, FILM_PUBLISHED
 
 LATTICES = {"chain": (7,), "square": (4, 5), "triangular": (4, 5), "cubic": (3, 4, 5)}
 NEIGHBOURS = {"chain": 2, "square": 4, "triangular": 6, "cubic": 6}

@@ -10,7 +10,7 @@ from jax.tree_util import Partial
 from tqdm import tqdm
 
 import mepmeta as mm
-from mepmeta.examples import FILM_PUBLISHED
+from mepmeta.magnets.examples import FILM_PUBLISHED
 
 spheres = mm.Spheres()
 X, Y, Z = np.eye(3)

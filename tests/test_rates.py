@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mepmeta as mm
-from mepmeta.newton import newton
-from mepmeta.rates import growth_rate
-from mepmeta.zero_modes import different_shifts, zero_modes
+from mepmeta.search.newton import newton
+from mepmeta.rates.transition import growth_rate
+from mepmeta.rates.zero_modes import different_shifts, zero_modes
 
 SPIN = mm.Heisenberg((1,), anisotropy=[(1.0, (1, 0, 0)), (-2.0, (0, 0, 1))])
 X, Y, Z = (jnp.array([row]) for row in np.eye(3))

@@ -3,6 +3,6 @@
 from mepmeta.figures.landscape import *
 from mepmeta.figures.mep import *
 from mepmeta.figures.paper import *
-from mepmeta.figures.peers import *
+from mepmeta.figures.costs import *
 from mepmeta.figures.rates import *
 from mepmeta.figures.style import *

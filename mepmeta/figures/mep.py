@@ -9,8 +9,8 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from mepmeta.figures.style import BLACK, BLUE, GREEN, PINK, RED, SKY, YELLOW
-from mepmeta.lattices import positions
-from mepmeta.result import MEP
+from mepmeta.magnets.lattices import positions
+from mepmeta.search.result import MEP
 
 __all__ = ["energy_profile", "spin_texture"]
 
@@ -29,7 +29,7 @@ def energy_profile(results: MEP | Mapping[str, MEP], *, unit: str = "$J$") -> Fi
     """Energy above the start against distance along the path: images, the cubics between them, minima and saddles.
 
     Args:
-        results: one result of :func:`~mepmeta.mep.find_mep`, or label to result.
+        results: one result of :func:`~mepmeta.search.mep.find_mep`, or label to result.
         unit: symbol of the unit of energy.
     """
     runs = results if isinstance(results, Mapping) else {"": results}
@@ -65,7 +65,7 @@ def spin_texture(
 
     Args:
         states: label to state, each of shape ``(*lattice, 3)``.
-        lattice: "square", "triangular" or "chain", see :func:`~mepmeta.lattices.positions`.
+        lattice: "square", "triangular" or "chain", see :func:`~mepmeta.magnets.lattices.positions`.
         zoom: part to show, ``(x_min, x_max, y_min, y_max)`` in lattice constants; everything by default.
     """
     chain = lattice == "chain"

@@ -4,11 +4,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from mepmeta.force import Parts
 from mepmeta.geometry import Geometry
 
-__all__ = ["limited", "norm", "project", "shortened", "tiny"]
+__all__ = ["LIMIT", "limited", "norm", "project", "shortened", "sprung", "tiny"]
 
-#: No particle moves more than this part of the unit (a radian, for spins) in one iteration.
+#: No particle moves more than this part of the unit of length (a radian, for spins) in one iteration.
 LIMIT = 0.2
 
 
@@ -23,6 +24,11 @@ def shortened(move: Array, geometry: Geometry, limit: Array) -> Array:
     # The two inner choices keep the derivative of the outer one finite where there is no limit yet.
     far = largest > limit
     return move * jnp.where(far, jnp.where(far, limit, 1) / jnp.where(far, largest, 1), 1).astype(move.dtype)
+
+
+def sprung(parts: Parts, spring: float | Array) -> Array:
+    """The force with springs along the path."""
+    return parts.force + spring * parts.stretch * parts.unit
 
 
 def project(path: Array, v: Array, geometry: Geometry) -> Array:

@@ -12,12 +12,13 @@ from scipy import constants
 from scipy.optimize import brentq
 from scipy.sparse.linalg import splu
 
-from mepmeta import _compiled
-from mepmeta._checks import as_pytree, check_count, check_damping, check_state, check_temperature
+from mepmeta._checks import check_count, check_damping, check_energy, check_state, check_temperature, check_untraced
 from mepmeta.geometry import Spheres
-from mepmeta.hessian import hessian, log_determinant, lowest_eigenpairs
-from mepmeta.modes import ZERO
-from mepmeta.zero_modes import ZeroModes, zero_modes
+from mepmeta.problem import Problem, pose
+from mepmeta.rates.zero_modes import ZeroModes, zero_modes
+from mepmeta.spectra.factors import log_determinant
+from mepmeta.spectra.hessian import matrix
+from mepmeta.spectra.modes import ZERO, eigenpairs, reproducible
 
 __all__ = ["TransitionRate", "time_unit", "transition_rate"]
 
@@ -117,9 +118,9 @@ def transition_rate(
 
     Args:
         energy: twice differentiable callable, spins of shape ``(*shape, 3)`` to scalar. A
-            :class:`~mepmeta.energies.Heisenberg` may have 100 000 spins and more, another energy 2000.
+            :class:`~mepmeta.magnets.heisenberg.Heisenberg` may have 100 000 spins and more, another energy 2000.
         minimum: the metastable state MS, unit vectors, shape ``(*shape, 3)``.
-        saddle: the transition state TS, likewise; for example ``r.saddle`` of :func:`~mepmeta.mep.find_mep`.
+        saddle: the transition state TS, likewise; for example ``r.saddle`` of :func:`~mepmeta.search.mep.find_mep`.
         damping: Gilbert damping :math:`\alpha \ge 0`.
         multiplicity: how many equivalent saddles lead out, not counting those that a zero mode of the saddle leads to.
             Where only the minimum moves freely, every cell of the lattice has its own saddles.
@@ -148,30 +149,43 @@ def transition_rate(
     check_count("multiplicity", multiplicity)
     if soft is not None and not 0 <= soft < np.inf:
         raise ValueError(f"soft is an eigenvalue, a finite number >= 0, got {soft}")
+    check_untraced("transition_rate", minimum, saddle)
     for name, x in {"minimum": minimum, "saddle": saddle}.items():
         check_state(x, f"the {name}")
     if minimum.shape != saddle.shape:
         raise ValueError(f"minimum and saddle must have one shape, got {minimum.shape} and {saddle.shape}")
-    energy = as_pytree(energy)
-    states = jnp.stack([jnp.asarray(minimum), jnp.asarray(saddle)])
-    MS, TS = _stationary(energy, states[0], "minimum", 0, soft), _stationary(energy, states[1], "saddle", 1, soft)
-    energies = np.asarray(_compiled.energies(energy, states))
-    if not energies[1] > energies[0]:
+    for name, x in {"minimum": minimum, "saddle": saddle}.items():
+        Spheres().check(np.asarray(x), f"the {name}")
+    energy = check_energy(energy, minimum)
+    check_untraced("transition_rate", energy)
+    problem = pose(energy, Spheres(), minimum, saddle)
+    unit, states = problem.units[0], [problem.inside(x) for x in (minimum, saddle)]
+    E0, E1 = np.asarray(problem.energies(jnp.stack(states)), float)
+    if not E1 > E0:
         raise ValueError(
-            f"the saddle lies at {energies[1]:.6g}, not above the minimum at {energies[0]:.6g}: "
-            "they do not belong together"
+            f"the saddle lies at {E1 * unit:.6g}, not above the minimum at {E0 * unit:.6g}: they do not belong together"
         )
-    b = _turned(TS.mode)
+    matrices = [matrix(problem, x, problem.geometry) for x in states]
+    # A spin on which no energy depends, at a site without a moment, has no part in the transition.
+    rows = sum(np.asarray(abs(H).sum(axis=0)).reshape(2, -1) for H in matrices).any(axis=0)
+    live = np.flatnonzero(np.tile(rows, 2))
+    soft = None if soft is None else soft / unit
+    MS, TS = (
+        _stationary(problem, x, sp.csc_array(H[live][:, live]), live, name, index, soft)
+        for x, H, name, index in zip(states, matrices, ("minimum", "saddle"), (0, 1), strict=True)
+    )
+    b, power = _turned(TS.mode), (len(MS.zero.names) - len(TS.zero.names)) / 2
+    log_entropy = (MS.log_determinant - TS.log_determinant) / 2 + TS.zero.log_volume - MS.zero.log_volume
     return TransitionRate(
-        barrier=float(energies[1] - energies[0]),
-        log_entropy=(MS.log_determinant - TS.log_determinant) / 2 + TS.zero.log_volume - MS.zero.log_volume,
-        power=(len(MS.zero.names) - len(TS.zero.names)) / 2,
-        dynamical=growth_rate(TS.hessian, TS.mode, damping),
-        harmonic=float(np.sqrt(abs(TS.values[0]) * (b @ (TS.hessian @ b)))),
+        barrier=float(E1 - E0) * unit,
+        log_entropy=log_entropy - power * np.log(unit),
+        power=power,
+        dynamical=growth_rate(TS.hessian, TS.mode, damping) * unit,
+        harmonic=float(np.sqrt(abs(TS.values[0]) * (b @ (TS.hessian @ b)))) * unit,
         damping=float(damping),
         multiplicity=int(multiplicity),
-        minimum_eigenvalues=MS.values,
-        saddle_eigenvalues=TS.values,
+        minimum_eigenvalues=MS.values * unit,
+        saddle_eigenvalues=TS.values * unit,
         minimum_zero_modes=MS.zero.names,
         saddle_zero_modes=TS.zero.names,
     )
@@ -187,23 +201,24 @@ class _Stationary(NamedTuple):
     log_determinant: float
 
 
-def _stationary(energy: Callable, x: Array, name: str, index: int, soft: float | None) -> _Stationary:
+def _stationary(
+    problem: Problem, x: Array, H: sp.csc_array, live: np.ndarray, name: str, index: int, soft: float | None
+) -> _Stationary:
     """A state that has to be what its name says: stationary, with ``index`` negative modes."""
-    H = hessian(energy, x, geometry=Spheres())
-    scale = float(np.max(np.abs(H).sum(axis=0)))
-    residual = float(_compiled.force(energy, x, Spheres()))
+    values, vectors, scale = eigenpairs(H, min(LOWEST, H.shape[0]))
+    vectors = reproducible(values, vectors, scale)
+    unit, residual = problem.units[0], float(problem.force(x))
     if residual > STATIONARY * scale:
         raise ValueError(
-            f"the {name} is not stationary: the largest force on a spin is {residual:.1e}, "
-            f"wanted {STATIONARY * scale:.1e}"
+            f"the {name} is not stationary: the largest force on a spin is {residual * unit:.1e}, "
+            f"wanted {STATIONARY * scale * unit:.1e}"
         )
-    values, vectors = lowest_eigenpairs(H, min(LOWEST, H.shape[0]))
     few = np.abs(values) <= (ZERO * scale if soft is None else max(soft, ZERO * scale))
-    zero = zero_modes(energy, x, H, values[few], vectors[:, few], ZERO * scale)
+    zero = zero_modes(problem.energy, problem.outside(x), H, live, values[few], vectors[:, few], ZERO * scale)
     determinant = log_determinant(H, zero.vectors)
     if determinant.negative != index:
         wanted = "none" if index == 0 else "exactly one"
-        lowest = ", ".join(f"{v:.3g}" for v in values[:3])
+        lowest = ", ".join(f"{v:.3g}" for v in values[:3] * unit)
         raise ValueError(
             f"the {name} has {determinant.negative} negative modes, wanted {wanted}: lowest eigenvalues {lowest}"
         )

@@ -3,8 +3,8 @@
 import numpy as np
 from jax import Array
 
-from mepmeta.energies import Bond, Heisenberg
-from mepmeta.lattices import ferromagnet, nearest_neighbours, skyrmion
+from mepmeta.magnets.heisenberg import Bond, Heisenberg
+from mepmeta.magnets.lattices import ferromagnet, nearest_neighbours, skyrmion
 
 __all__ = ["FILM_PUBLISHED", "pd_fe_ir111"]
 
@@ -36,7 +36,7 @@ def pd_fe_ir111() -> tuple[Heisenberg, Array, Array]:
     r"""The iron layer of fcc-Pd/Fe/Ir(111): 40x40 cells of a periodic triangular lattice, energies in mRy.
 
     Exchange with nine shells of neighbours, of both signs; Néel interaction with the first, anisotropy and field along
-    z. The energy is that of :class:`~mepmeta.energies.Heisenberg`, every pair counted once.
+    z. The energy is that of :class:`~mepmeta.magnets.heisenberg.Heisenberg`, every pair counted once.
 
     Returns:
         The energy; a skyrmion next to its minimum, to be relaxed; the ferromagnet, the state of lowest energy. Both

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import register_dataclass
 
+from mepmeta.force import Parts
 from mepmeta.geometry import Geometry
 from mepmeta.methods.moves import norm, project, shortened, tiny
 
@@ -32,7 +33,7 @@ class _CGState(NamedTuple):
 class ConjugateGradient:
     r"""Nonlinear conjugate gradients (Polak-Ribiere, restarted), the step from the last curvature seen.
 
-    .. math:: d \mapsto F + \max\Big(0, \frac{F\cdot(F - F_-)}{|F_-|^2}\Big)\,d,\qquad
+    .. math:: d \mapsto F + \min\Big(1, \max\Big(0, \frac{F\cdot(F - F_-)}{|F_-|^2}\Big)\Big)\,d,\qquad
         S \mapsto S + \frac{F\cdot d}{c\,|d|^2}\,d,\qquad c = \frac{s\cdot(F_- - F)}{|s|^2}
 
     A line search would need a potential. The curvature c along the direction is therefore that of the last move s,
@@ -51,7 +52,8 @@ class ConjugateGradient:
         zero = jnp.zeros_like(path)
         return _CGState(_Memory(path, zero, jnp.asarray(True)), zero, jnp.asarray(1 / self.step, path.dtype))
 
-    def update(self, force: Array, s: _CGState, path: Array, geometry: Geometry) -> tuple[Array, _CGState]:
+    def update(self, parts: Parts, s: _CGState, path: Array, geometry: Geometry) -> tuple[Array, _CGState]:
+        force = parts.force
         move, before, old = (project(path, v, geometry) for v in (path - s.last.path, s.last.force, s.direction))
         beta = jnp.vdot(force, force - before) / jnp.maximum(jnp.vdot(before, before), tiny(force))
         direction = force + jnp.where(s.last.fresh, 0, jnp.clip(beta, 0, 1)) * old
@@ -71,7 +73,7 @@ class _LBFGSState(NamedTuple):
     limit: Array
 
 
-@partial(register_dataclass, data_fields=["step", "angle", "growth"], meta_fields=["memory"])
+@partial(register_dataclass, data_fields=["step", "angle", "growth"], meta_fields=["memory", "by_image"])
 @dataclass(frozen=True)
 class LBFGS:
     r"""L-BFGS for a force without a potential: quasi-Newton steps from the last few moves and changes of the force.
@@ -90,6 +92,8 @@ class LBFGS:
         angle: cosine of the largest angle between step and force.
         growth: ratio of two forces, after to before, above which a step was too long.
         memory: number of pairs.
+        by_image: every image learns its own curvatures. The whole band learns faster where the images are far from the
+            path; where they have come near, each has soft and stiff directions of its own.
 
     Source: :cite:t:`nocedal1980`; on spheres :cite:t:`ivanov2021`.
     """
@@ -99,14 +103,25 @@ class LBFGS:
     angle: float | Array = 0.03
     growth: float | Array = 1.2
     memory: int = 5
+    by_image: bool = False
 
     def init(self, path: Array) -> _LBFGSState:
+        return jax.vmap(self._init)(path[:, None]) if self.by_image else self._init(path)
+
+    def update(self, parts: Parts, s: _LBFGSState, path: Array, geometry: Geometry) -> tuple[Array, _LBFGSState]:
+        if not self.by_image:
+            return self._update(parts.force, s, path, geometry)
+        update = jax.vmap(lambda force, s, path: self._update(force, s, path, geometry))
+        move, s = update(parts.force[:, None], s, path[:, None])
+        return move[:, 0], s
+
+    def _init(self, path: Array) -> _LBFGSState:
         many = jnp.zeros((self.memory, *path.shape), path.dtype)
         last = _Memory(path, jnp.zeros_like(path), jnp.asarray(True))
         inverse = jnp.zeros((self.memory,), path.dtype)
         return _LBFGSState(last, many, many, inverse, jnp.asarray(jnp.inf, path.dtype))
 
-    def update(self, force: Array, s: _LBFGSState, path: Array, geometry: Geometry) -> tuple[Array, _LBFGSState]:
+    def _update(self, force: Array, s: _LBFGSState, path: Array, geometry: Geometry) -> tuple[Array, _LBFGSState]:
         move = project(path, path - s.last.path, geometry)
         change = project(path, s.last.force, geometry) - force
         curvature = jnp.vdot(move, change)

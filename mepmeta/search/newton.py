@@ -1,7 +1,6 @@
 """Truncated Newton steps to a stationary state: a minimum, or a saddle with one mode of negative curvature."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -9,22 +8,24 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from mepmeta import _compiled
-from mepmeta.geometry import Geometry
-from mepmeta.hessian import hessian_product
-from mepmeta.modes import lowest_modes
+from mepmeta.problem import Problem
+from mepmeta.spectra.hessian import product as hessian_product
+from mepmeta.spectra.modes import lowest
 
-__all__ = ["Stationary", "newton", "newton_step"]
+__all__ = ["Stationary", "lowest_mode", "newton", "newton_step"]
 
 #: Products with the Hessian that one step may take.
 PRODUCTS = 400
-STEPS = 300
+#: A step is solved to this part of the force, and better where the force is small: squares of it then follow.
+FORCING = 0.1
+#: The trust region, in units of length: at first, at most, and where it gives up.
+RADIUS, WIDEST, NARROWEST = 0.5, 4.0, 1e-9
+#: The mode that is followed is computed anew when the state has moved so far, in units of length.
+STALE = 0.1
 
 
-@partial(jax.jit, static_argnums=4)
-def newton_step(
-    energy: Callable[[Array], Array], x: Array, mode: Array, radius: Array, geometry: Geometry
-) -> tuple[Array, Array, Array, Array]:
+@jax.jit
+def newton_step(problem: Problem, x: Array, mode: Array, radius: Array) -> tuple[Array, Array, Array, Array]:
     r"""One Newton step of conjugate gradients in a trust region, with the energy turned over along ``mode``.
 
     .. math:: \big(P\mathcal H P + |v\cdot\mathcal H v|\,v v^{\mathsf T}\big)\,p
@@ -35,11 +36,10 @@ def newton_step(
     hardly pins it, cost conjugate gradients a few products each, where a quasi-Newton method creeps along them.
 
     Args:
-        energy: twice differentiable callable.
-        x: state.
+        problem: the energy in its units.
+        x: state, in these units.
         mode: unit vector v, or zero; of a mode from a nearby state the part tangent at x counts.
         radius: largest length of the step. A direction of negative curvature is followed to there.
-        geometry: the space of the states.
 
     Returns:
         The next state; the work of the turned force on the way, which is positive for a good step; the largest
@@ -47,7 +47,7 @@ def newton_step(
 
     Source: :cite:t:`steihaug1983`; eigenvector following: :cite:t:`cerjan1981`.
     """
-
+    geometry = problem.geometry
     # A part across the tangent space would be a direction without curvature, and the step would go far along it.
     mode = geometry.project(x, mode)
     mode = mode / jnp.maximum(jnp.linalg.norm(jnp.ravel(mode)), jnp.finfo(x.dtype).tiny)
@@ -56,7 +56,7 @@ def newton_step(
         return v - 2 * jnp.vdot(mode, v) * mode
 
     def product(v: Array) -> Array:
-        return hessian_product(energy, x, v, geometry)
+        return hessian_product(problem, x, v, geometry)
 
     # Along the mode the curvature is taken positive, whichever side of the inflection the state is on.
     stiffness = jnp.abs(jnp.vdot(mode, product(mode)))
@@ -66,10 +66,10 @@ def newton_step(
         across = product(v - part * mode)
         return across - jnp.vdot(mode, across) * mode + stiffness * part * mode
 
-    g = geometry.project(x, jax.grad(energy)(x))
+    g = problem.gradient(x)
     r = -turned(g)
     size = jnp.linalg.norm(jnp.ravel(r))
-    stop = size * jnp.minimum(0.1, jnp.sqrt(size / (1 + size)))
+    stop = size * jnp.minimum(FORCING, jnp.sqrt(10 * size))
     tiny = jnp.finfo(x.dtype).tiny
 
     def to_edge(p: Array, d: Array) -> Array:
@@ -93,47 +93,78 @@ def newton_step(
     start = (zero, r, r, size <= tiny, jnp.zeros((), jnp.int32))
     p, _, _, _, k = lax.while_loop(lambda s: ~s[3] & (s[4] < PRODUCTS), body, start)
     after = geometry.retract(x, p)
-    g_after = geometry.project(after, jax.grad(energy)(after))
+    g_after = problem.gradient(after)
     work = -jnp.vdot(turned(g + geometry.project(x, g_after)), p) / 2
     return after, work, jnp.max(geometry.sizes(g_after)), k
 
 
 class Stationary(NamedTuple):
-    """State, largest force on a particle there, gradients computed (a product counts two), steps."""
+    """State, largest force on a particle there, gradients computed (a product counts two), steps, why it ended.
+
+    ``ended`` is "converged", "far" (beyond ``reach``), "stuck" (the trust region has shrunk to nothing), "steps", or
+    what the rule for the mode said.
+    """
 
     state: Array
     residual: float
     evaluations: int
     steps: int
+    ended: str
+
+
+#: Which mode is turned over: from state and last mode, the mode, the gradients it took, and a reason to end or "".
+Rule = Callable[[Array, Array], tuple[Array, int, str]]
+
+
+def lowest_mode(problem: Problem) -> Rule:
+    """The rule that climbs to a saddle of index one: the lowest mode."""
+
+    def rule(x: Array, _: Array) -> tuple[Array, int, str]:
+        modes = lowest(problem, x, 1, problem.geometry)
+        return modes.vectors[0], 2 * modes.products, ""
+
+    return rule
 
 
 def newton(
-    energy: Callable[[Array], Array],
+    problem: Problem,
     x: Array,
     *,
-    climb: bool,
-    geometry: Geometry,
     tol: float,
-    unit: float,
-    max_steps: int = STEPS,
+    max_steps: int,
+    rule: Rule | None = None,
+    mode: Array | None = None,
+    stale: float = STALE,
+    widest: float = WIDEST,
+    reach: float = np.inf,
 ) -> Stationary:
-    """Newton steps until the largest force is below ``tol``: to a minimum, or with ``climb`` to a saddle of index one.
+    """Newton steps until the largest force is below ``tol``: to a minimum, or with a ``rule`` up along a mode.
 
-    The trust region is half a unit long at first, shrinks after a step against the turned force and grows after a
-    good one to its edge. Work is computed from the forces at both ends of a step: the energy is too large to show it.
+    The mode, ``mode`` at first, is asked for again when the state has moved by ``stale``; the search ends when it is farther than ``reach``
+    from where it began. The trust region is half a unit long at first, shrinks after a step against the turned force
+    and grows after a good one to its edge. Work is computed from the forces at both ends of a step: the energy is too
+    large to show it.
     """
-    radius, evaluations, stale, steps = 0.5 * unit, 1, np.inf, 0
-    mode, residual = jnp.zeros_like(x), float(_compiled.force(energy, x, geometry))
-    while steps < min(STEPS, max_steps) and residual > tol and np.isfinite(residual) and radius >= 1e-9 * unit:
-        if climb and stale > 0.1 * unit:
-            modes = lowest_modes(energy, x, 1, geometry=geometry)
-            mode, stale, evaluations = modes.vectors[0], 0.0, evaluations + 2 * modes.products
-        after, work, size, products = newton_step(energy, x, mode, jnp.asarray(radius, x.dtype), geometry)
+    start, radius, evaluations, moved_since, steps = x, RADIUS, 1, np.inf, 0
+    mode, residual = jnp.zeros_like(x) if mode is None else mode, float(problem.force(x))
+    while residual > tol and np.isfinite(residual):
+        if steps == max_steps:
+            return Stationary(x, residual, evaluations, steps, "steps")
+        if radius < NARROWEST:
+            return Stationary(x, residual, evaluations, steps, "stuck")
+        if rule is not None and moved_since > stale:
+            mode, count, why = rule(x, mode)
+            evaluations, moved_since = evaluations + count, 0.0
+            if why:
+                return Stationary(x, residual, evaluations, steps, why)
+        after, work, size, products = newton_step(problem, x, mode, jnp.asarray(radius, x.dtype))
         evaluations, steps = evaluations + 2 * int(products) + 2, steps + 1
         if np.isfinite(size) and (work >= 0 or size <= residual):
-            moved = float(_compiled.distance(x, after, geometry))
-            radius = min(2 * radius, 4 * unit) if moved > 0.7 * radius else radius
-            x, residual, stale = after, float(size), stale + moved
+            moved = problem.distance(x, after)
+            radius = min(2 * radius, widest) if moved > 0.7 * radius else radius
+            x, residual, moved_since = after, float(size), moved_since + moved
+            if problem.distance(start, x) > reach:
+                return Stationary(x, residual, evaluations, steps, "far")
         else:
-            radius, stale = radius / 4, np.inf
-    return Stationary(x, residual, evaluations, steps)
+            radius, moved_since = radius / 4, np.inf
+    return Stationary(x, residual, evaluations, steps, "converged" if residual <= tol else "not finite")

@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
 from jax import Array
 from scipy.linalg import eigh
 
-from mepmeta import _compiled
-from mepmeta.energies import Heisenberg
 from mepmeta.geometry import Spheres
 
 __all__ = ["ZeroModes", "zero_modes"]
@@ -30,7 +29,13 @@ class ZeroModes(NamedTuple):
 
 
 def zero_modes(
-    energy: Callable, x: Array, H: sp.csc_array, values: np.ndarray, vectors: np.ndarray, zero: float
+    energy: Callable,
+    x: Array,
+    H: sp.csc_array,
+    live: np.ndarray,
+    values: np.ndarray,
+    vectors: np.ndarray,
+    zero: float,
 ) -> ZeroModes:
     r"""Name the zero modes of a state of spins, and measure the volume of the states that they lead to.
 
@@ -44,9 +49,9 @@ def zero_modes(
     over the number of translations that change nothing.
 
     Args:
-        energy: the energy; translations are looked for if it is a ``Heisenberg``, along its periodic axes.
+        energy: the energy; translations are looked for along the axes that it names, ``energy.translations``.
         x: state of unit vectors, shape ``(*shape, 3)``.
-        H: its Hessian.
+        H: its Hessian, of the coordinates ``live``: those of ``Spheres`` on which the energy depends.
         values: the eigenvalues that may count as zero, shape ``(k,)``. Those of other modes than symmetries do not.
         vectors: their modes in the coordinates of ``Spheres``, orthonormal columns, shape ``(n, k)``.
         zero: largest magnitude of an eigenvalue that is zero but for rounding. A rotation has to be a symmetry to that;
@@ -55,22 +60,21 @@ def zero_modes(
     Raises:
         ValueError: when a mode is zero and no symmetry explains it.
     """
-    axes = _axes_of_rotation(x, H, zero)
-    ways = [_coordinates(x, jnp.cross(jnp.asarray(axis), x)) for axis in axes]
+    axes = _axes_of_rotation(x, H, live, zero)
+    ways = [_coordinates(x, jnp.cross(jnp.asarray(axis), x), live) for axis in axes]
     lengths = [float(np.linalg.norm(way)) for way in ways]
     names = [f"rotation about ({', '.join(f'{c:.3g}' for c in axis + 0.0)})" for axis in axes]
     moving = []
-    if isinstance(energy, Heisenberg):
-        for axis in np.flatnonzero(energy.periodic).tolist():
-            way = _coordinates(x, (jnp.roll(x, -1, axis) - jnp.roll(x, 1, axis)) / 2)
-            size = np.linalg.norm(way)
-            # In a helix a translation is a rotation: what is there already does not count again.
-            new = np.linalg.norm(way - _span(ways, way.size) @ (_span(ways, way.size).T @ way))
-            if size > 0 and np.linalg.norm(way @ vectors) > OVERLAP * size and new > OVERLAP * size:
-                ways.append(way)
-                lengths.append(float(_compiled.distance(x, jnp.roll(x, -1, axis), Spheres())))
-                names.append(f"translation along axis {axis}")
-                moving.append(axis)
+    for axis in getattr(energy, "translations", ()):
+        way = _coordinates(x, (jnp.roll(x, -1, axis) - jnp.roll(x, 1, axis)) / 2, live)
+        size = np.linalg.norm(way)
+        # In a helix a translation is a rotation: what is there already does not count again.
+        new = np.linalg.norm(way - _span(ways, way.size) @ (_span(ways, way.size).T @ way))
+        if size > 0 and np.linalg.norm(way @ vectors) > OVERLAP * size and new > OVERLAP * size:
+            ways.append(way)
+            lengths.append(float(_distance(x, jnp.roll(x, -1, axis))))
+            names.append(f"translation along axis {axis}")
+            moving.append(axis)
     explained = np.linalg.norm(_span(ways, vectors.shape[0]).T @ vectors, axis=0) > OVERLAP
     strange, modes = values[~explained & (np.abs(values) <= zero)], vectors[:, explained]
     if strange.size or len(names) != modes.shape[1]:
@@ -99,13 +103,16 @@ def different_shifts(x: np.ndarray, axes: list[int]) -> float:
     return float(np.prod(cells) / np.sum(overlap > 1 - 1e-9))
 
 
-def _coordinates(x: Array, v: Array) -> np.ndarray:
-    return np.asarray(Spheres().coordinates(x, v))
+_distance = jax.jit(Spheres().distance)
 
 
-def _axes_of_rotation(x: Array, H: sp.csc_array, zero: float) -> np.ndarray:
+def _coordinates(x: Array, v: Array, live: np.ndarray) -> np.ndarray:
+    return np.asarray(Spheres().coordinates(x, v))[live]
+
+
+def _axes_of_rotation(x: Array, H: sp.csc_array, live: np.ndarray, zero: float) -> np.ndarray:
     """Orthonormal axes about which a rotation of all spins costs nothing, shape ``(0 to 3, 3)``."""
-    G = np.array([_coordinates(x, jnp.cross(jnp.asarray(axis), x)) for axis in np.eye(3)])
+    G = np.array([_coordinates(x, jnp.cross(jnp.asarray(axis), x), live) for axis in np.eye(3)])
     sizes, frame = np.linalg.eigh(G @ G.T)
     frame = frame[:, sizes > 1e-9 * sizes[-1]]  # a rotation about the direction of a collinear state moves nothing
     G = frame.T @ G

@@ -36,7 +36,7 @@ class StationaryPoint(NamedTuple):
 
 @dataclass(frozen=True)
 class MEP:
-    """A minimum energy path as :func:`~mepmeta.mep.find_mep` returns it.
+    """A minimum energy path as :func:`~mepmeta.search.mep.find_mep` returns it.
 
     Args:
         path: images, shape ``(P, *shape)``; its ends are the relaxed ones.
@@ -56,6 +56,7 @@ class MEP:
         evaluations: gradients of a state that were computed, checks and endpoints included; a Hessian-vector product
             counts two.
         history: residual and highest energy of the band after every iteration, shape ``(steps, 2)``.
+        methods: which method moved the band, and for how many iterations, in turn.
         converged: whether the path met the tolerance and its saddle has exactly one negative mode.
         message: how it ended, in words.
     """
@@ -75,6 +76,7 @@ class MEP:
     steps: int
     evaluations: int
     history: np.ndarray
+    methods: tuple[tuple[str, int], ...]
     converged: bool
     message: str
 
@@ -114,6 +116,7 @@ class MEP:
         points = [StationaryPoint(*row) for row in rows]
         points = [p._replace(**{name: kind(getattr(p, name)) for name, kind in plain.items()}) for p in points]
         values["points"] = tuple(points)
+        values["methods"] = tuple((str(name), int(count)) for name, count in values["methods"])
         return cls(**(values | {name: jnp.asarray(values[name]) for name in ("path", "saddle")}))
 
 

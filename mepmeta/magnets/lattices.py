@@ -7,7 +7,7 @@ import numpy as np
 from jax import Array
 
 from mepmeta._checks import check_option, check_positive, check_shape, known
-from mepmeta.energies import Bond
+from mepmeta.magnets.heisenberg import Bond
 
 __all__ = ["domain_wall", "ferromagnet", "nearest_neighbours", "positions", "skyrmion", "spiral"]
 

@@ -11,7 +11,6 @@ from scipy.stats import chi2
 from tqdm import tqdm
 
 from mepmeta._checks import (
-    as_pytree,
     check_count,
     check_damping,
     check_energy,
@@ -19,9 +18,9 @@ from mepmeta._checks import (
     check_state,
     check_temperature,
 )
-from mepmeta.energies import Heisenberg
+from mepmeta._trace import traced
 from mepmeta.geometry import Spheres
-from mepmeta.modes import curvature_scale
+from mepmeta.spectra.modes import largest_curvatures
 
 __all__ = ["Escapes", "Trajectories", "count_escapes", "simulate"]
 
@@ -100,7 +99,7 @@ def _step(gradient: Callable, S: Array, noise: Array, damping: Array, dt: Array)
 
 def _stepper(energy: Callable, temperature: Array, damping: Array, dt: Array) -> Callable[[Array, Array], Array]:
     """The step as a function of states ``(3, *shape, B)`` and a random key."""
-    if isinstance(energy, Heisenberg):
+    if hasattr(energy, "component_first"):
         single = jax.grad(energy.component_first())
     else:
 
@@ -171,7 +170,7 @@ def simulate(
         f_n = -\frac{\partial E}{\partial S_n} + \xi_n(t),\qquad
         \langle\xi_n^i(t)\,\xi_m^j(t')\rangle = 2\alpha k_BT\,\delta_{nm}\delta_{ij}\,\delta(t - t')
 
-    with time in units of :math:`\mu/\gamma` over the unit of energy (:func:`~mepmeta.rates.time_unit`). The noise
+    with time in units of :math:`\mu/\gamma` over the unit of energy (:func:`~mepmeta.rates.transition.time_unit`). The noise
     is part of the field, so it turns spins and never changes their length; added to :math:`\dot S`, as Section 2
     of :cite:t:`bushuev2020` prints it, it would. The implicit midpoint rule keeps :math:`|S_n|` to rounding, and
     without noise and damping the energy where that is quadratic, up to the accuracy of four sweeps of its fixed point.
@@ -260,7 +259,7 @@ def count_escapes(
     energy, S, constants = _checked(energy, states, temperature, damping, dt, steps)
     if not callable(core):
         raise ValueError(f"core must be a function of a state, got {type(core).__name__}")
-    core = as_pytree(core)
+    core = traced(core, states[0])
     out = jax.eval_shape(core, states[0])
     if getattr(out, "shape", None) != () or not jnp.issubdtype(out.dtype, jnp.integer):
         raise ValueError(f"core must map a state to a whole number, 0 outside the cores, got {out}")
@@ -294,9 +293,9 @@ def _checked(
     check_damping(damping)
     check_positive(dt=dt)
     check_count("steps", steps)
-    energy, states = as_pytree(energy), jnp.asarray(states)
-    check_energy(energy, states)
-    stiffness = float(dt) * curvature_scale(energy, states[0], geometry=Spheres())
+    states = jnp.asarray(states)
+    energy = check_energy(energy, states[0])
+    stiffness = float(dt) * float(largest_curvatures(energy, states[:1], Spheres())[0])
     if stiffness > LONGEST:
         raise ValueError(f"the step dt = {dt} is too long: times the largest curvature it is {stiffness:.2g}, above 1")
     S = jnp.moveaxis(states, (-1, 0), (0, -1))

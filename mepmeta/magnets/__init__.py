@@ -1,0 +1,1 @@
+"""Magnets: classical spins on lattices, textures, and examples."""

@@ -1,0 +1,273 @@
+"""Classical spins on a lattice: exchange, Dzyaloshinskii-Moriya interaction, anisotropy and field."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.custom_derivatives import SymbolicZero
+from jax.tree_util import register_pytree_node_class
+
+from mepmeta._checks import check_shape, known
+
+__all__ = ["Bond", "Heisenberg"]
+
+
+class Bond(NamedTuple):
+    r"""A coupling of every spin with the one ``offset`` cells away.
+
+    Args:
+        offset: whole numbers, one for each axis of the lattice, not all zero.
+        J: exchange :math:`J`, energy; positive is ferromagnetic. A scalar, or an array over the lattice whose entry
+            at a cell belongs to the bond that starts there.
+        D: Dzyaloshinskii-Moriya vector :math:`\mathbf D`, energy, shape ``(3,)`` or ``(*shape, 3)``; None for none.
+    """
+
+    offset: tuple[int, ...]
+    J: float | Array = 0.0
+    D: Sequence[float] | Array | None = None
+
+
+def _cross(u: Sequence, v: Sequence) -> list:
+    return [u[i - 2] * v[i - 1] - u[i - 1] * v[i - 2] for i in range(3)]
+
+
+def _bond_field(structure: tuple, couplings: tuple, S: list[Array]) -> list[Array]:
+    """What the partners of a spin add up to: the sum over its bonds of J S' + S' x D, component by component.
+
+    All neighbours are read from one copy of the lattice with a margin, so that every bond is a slice of it.
+    """
+    offsets, periodic = structure
+    shape = S[0].shape
+    margin = [max((abs(offset[a]) for offset in offsets), default=0) for a in range(len(shape))]
+
+    def widen(plane: Array) -> Array:
+        for a, wrap in enumerate(periodic):
+            pad = [(margin[a], margin[a]) if axis == a else (0, 0) for axis in range(len(shape))]
+            plane = jnp.pad(plane, pad, mode="wrap") if wrap else jnp.pad(plane, pad)
+        return plane
+
+    def at(plane: Array, offset: tuple[int, ...]) -> Array:
+        start = [m + o for m, o in zip(margin, offset, strict=True)]
+        return lax.slice(plane, start, [s + n for s, n in zip(start, shape, strict=True)])
+
+    # The barrier keeps the compiler from making the copy anew in every loop that reads it.
+    wide = lax.optimization_barrier([widen(plane) for plane in S])
+    field = [jnp.zeros_like(S[0])] * 3
+    for offset, (J, D) in zip(offsets, couplings, strict=True):
+        back = tuple(-o for o in offset)
+        T, U = [at(plane, offset) for plane in wide], [at(plane, back) for plane in wide]
+        # The constants of the bond that ends at a spin stand where it starts.
+        J_back = at(widen(J), back) if J.ndim else J
+        field = [h + J * t + J_back * u for h, t, u in zip(field, T, U, strict=True)]
+        if D is not None:
+            D = [D[..., i] for i in range(3)]
+            D_back = [at(widen(d), back) if d.ndim else d for d in D]
+            turned = zip(field, _cross(T, D), _cross(D_back, U), strict=True)
+            field = [h + t + u for h, t, u in turned]
+    return field
+
+
+def _parts(structure: tuple, constants: tuple, S: Array) -> tuple[Array, Array]:
+    """Energy, and the effective field, minus its gradient: both from one look at the neighbours."""
+    couplings, anisotropy, applied = constants
+    planes = [S[i] for i in range(3)]
+    field, energy = jnp.zeros_like(S), jnp.zeros((), S.dtype)
+    if couplings:
+        field = jnp.concatenate([h[None] for h in _bond_field(structure, couplings, planes)])
+        energy = -jnp.sum(S * field) / 2
+    # Constants that are the same everywhere multiply sums, whose terms are often whole numbers and lose no digits.
+    for K, axis in anisotropy:
+        along = sum(axis[..., i] * s for i, s in enumerate(planes))
+        energy = energy - (jnp.sum(K * along**2) if K.ndim else K * jnp.sum(along**2))
+        field = field + _first(axis, S) * (2 * K * along)
+    if applied.ndim > 1:
+        energy = energy - jnp.sum(_first(applied, S) * S)
+    else:
+        energy = energy - applied @ jnp.sum(S, axis=tuple(range(1, S.ndim)))
+    return energy, field + _first(applied, S)
+
+
+def _first(vectors: Array, S: Array) -> Array:
+    """Constant vectors, one or one at every spin, with their components along the first axis as in ``S``."""
+    return jnp.moveaxis(vectors, -1, 0).reshape(3, *(vectors.shape[:-1] or (1,) * (S.ndim - 1)))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _energy(structure: tuple, constants: tuple, S: Array) -> Array:
+    return _parts(structure, constants, S)[0]
+
+
+@partial(_energy.defjvp, symbolic_zeros=True)
+def _energy_jvp(structure: tuple, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (constants, S), (dconstants, dS) = primals, tangents
+    value, field = _parts(structure, constants, S)
+    slope = jnp.zeros((), S.dtype) if isinstance(dS, SymbolicZero) else -jnp.sum(dS * field)
+    if not all(isinstance(d, SymbolicZero) for d in jax.tree.leaves(dconstants)):
+        dconstants = jax.tree.map(
+            lambda d: jnp.zeros(d.shape, d.dtype) if isinstance(d, SymbolicZero) else d, dconstants
+        )
+        slope = slope + jax.jvp(lambda c: _parts(structure, c, S)[0], (constants,), (dconstants,))[1]
+    return value, slope
+
+
+@register_pytree_node_class
+class Heisenberg:
+    r"""Classical spins on a Bravais lattice.
+
+    .. math:: E[S] = -\sum_{\text{bonds}} \big[J\,S\cdot S' + \mathbf D\cdot(S\times S')\big]
+        - \sum_m\sum_n K_m\,(\mathbf a_m\cdot S_n)^2 - \sum_n \mathbf b\cdot S_n
+
+    :math:`S'` is the spin at the cell index of :math:`S` plus the offset of the bond. Every pair of the endless
+    lattice is listed once. On a short periodic axis bonds of different offsets may join the same two spins, as 1 and 2
+    do on three cells, and one of offset 1 joins the two spins of two cells on both their sides: all of them count.
+    Several spins in a cell are one more axis of the lattice, not periodic, with couplings given site by site.
+
+    Args:
+        shape: number of cells along each axis, 1 to 3 of them (or more).
+        bonds: :class:`Bond` s. :func:`~mepmeta.magnets.lattices.nearest_neighbours` makes the usual ones.
+        anisotropy: pairs :math:`(K_m, \mathbf a_m)`; :math:`K_m` (energy, positive is easy) is a scalar or an array
+            over the lattice, the axis has shape ``(3,)`` or ``(*shape, 3)``; its direction counts, not its length.
+        field: :math:`\mathbf b`, magnetic moment times field, energy, shape ``(3,)`` or ``(*shape, 3)``.
+        periodic: whether the lattice closes on itself, one answer or one for each axis.
+
+    Call it with a state of unit vectors, shape ``(*shape, 3)``, to get the energy. It is a pytree whose leaves are
+    the constants: ``jax.grad`` by a ``Heisenberg`` is a ``Heisenberg`` of derivatives.
+
+    Raises:
+        ValueError: bonds that do not fit into the lattice or join a spin to itself, a pair listed twice or
+            from both ends, a zero axis, constants that are not finite or have another shape, a state of another shape.
+
+    >>> import jax.numpy as jnp, mepmeta as mm
+    >>> bonds = [mm.Bond((1, 0), J=1.0, D=(0, 0.3, 0)), mm.Bond((0, 1), J=1.0, D=(-0.3, 0, 0))]
+    >>> H = mm.Heisenberg((30, 30), bonds, anisotropy=[(0.15, (0, 0, 1))])
+    >>> up = jnp.zeros((30, 30, 3)).at[..., 2].set(1.0)
+    >>> round(float(H(up)), 6)
+    -1935.0
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        bonds: Sequence[Bond] = (),
+        anisotropy: Sequence[tuple[float | Array, Sequence[float] | Array]] = (),
+        field: Sequence[float] | Array = (0.0, 0.0, 0.0),
+        periodic: bool | Sequence[bool] = True,
+    ):
+        self.shape = tuple(shape)
+        check_shape(self.shape)
+        wrap = [periodic] * len(self.shape) if isinstance(periodic, (bool, np.bool_)) else list(periodic)
+        if len(wrap) != len(self.shape):
+            raise ValueError(f"periodic must be True, False or {len(self.shape)} of them, got {periodic}")
+        self.periodic = tuple(bool(p) for p in wrap)
+        bonds = [Bond(*bond) for bond in bonds]
+        self._offsets = tuple(self._offset(bond.offset) for bond in bonds)
+        for offset in self._offsets:
+            if tuple(-o for o in offset) in self._offsets:
+                raise ValueError(f"the bond {offset} is listed from both its ends: list every pair of spins once")
+            if self._offsets.count(offset) > 1:
+                raise ValueError(f"the bond {offset} is listed twice: add up its couplings in one Bond")
+        self._couplings = tuple(
+            (
+                self._constant(bond.J, (), f"J of bond {bond.offset}"),
+                None if bond.D is None else self._constant(bond.D, (3,), f"D of bond {bond.offset}"),
+            )
+            for bond in bonds
+        )
+        self.anisotropy = tuple(
+            (self._constant(K, (), f"anisotropy constant {m}"), self._axis(axis, m))
+            for m, (K, axis) in enumerate(anisotropy)
+        )
+        self.field = self._constant(field, (3,), "field")
+        self._axis_of_components = -1
+
+    def _offset(self, offset: Sequence[int]) -> tuple[int, ...]:
+        offset = (offset,) if isinstance(offset, (int, np.integer)) else tuple(offset)
+        if len(offset) != len(self.shape) or not all(isinstance(o, (int, np.integer)) for o in offset):
+            raise ValueError(f"a bond's offset is {len(self.shape)} whole numbers on this lattice, got {offset}")
+        if not any(offset):
+            raise ValueError("a bond joins two spins: its offset must not be zero")
+        if any(abs(o) >= n for o, n in zip(offset, self.shape, strict=True)):
+            raise ValueError(f"the bond {offset} is outside the lattice of {self.shape} cells")
+        return tuple(int(o) for o in offset)
+
+    def _constant(self, value: float | Array, tail: tuple[int, ...], name: str) -> Array:
+        floating = hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.floating)
+        value = jnp.asarray(value, value.dtype if floating else float)
+        if value.shape not in (tail, self.shape + tail):
+            raise ValueError(f"{name} must have shape {tail} or {self.shape + tail}, got {value.shape}")
+        if known(value) and not np.all(np.isfinite(value)):
+            raise ValueError(f"{name} must be finite, got {value if value.ndim < 2 else 'entries that are not'}")
+        return value
+
+    def _axis(self, axis: Sequence[float] | Array, m: int) -> Array:
+        axis = self._constant(axis, (3,), f"anisotropy axis {m}")
+        length = jnp.linalg.norm(axis, axis=-1, keepdims=True)
+        if known(length) and not np.all(length > 0):
+            raise ValueError(f"anisotropy axis {m} must not be zero")
+        return axis / length
+
+    @property
+    def bonds(self) -> tuple[Bond, ...]:
+        """The bonds with their constants."""
+        return tuple(Bond(offset, *pair) for offset, pair in zip(self._offsets, self._couplings, strict=True))
+
+    def component_first(self) -> "Heisenberg":
+        """The same energy of states ``(3, *shape)``: x, y and z as planes of their own, the faster order in memory."""
+        constants, structure = self.tree_flatten()
+        return self.tree_unflatten((*structure[:-1], 0), constants)
+
+    @property
+    def translations(self) -> tuple[int, ...]:
+        """Axes of a state along which a shift by one cell may be a symmetry: the periodic ones."""
+        return tuple(axis for axis, wrap in enumerate(self.periodic) if wrap)
+
+    def pairs(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        r"""The quadratic part of the energy, :math:`\sum_n S_{i_n}\cdot A_n S_{j_n}`: flat indices i and j, blocks A.
+
+        An interaction with itself, :math:`i = j`, is an anisotropy. A coupling
+        :math:`-J\,S\cdot S' - \mathbf D\cdot(S\times S')` has the block :math:`-J + [\mathbf D\times]`.
+        """
+        N = int(np.prod(self.shape))
+
+        def sites(constant: Array, tail: tuple[int, ...]) -> np.ndarray:
+            return np.broadcast_to(np.asarray(constant, float), self.shape + tail).reshape(N, *tail)
+
+        for offset, J, D in self.bonds:
+            index, inside = np.indices(self.shape), np.ones(self.shape, bool)
+            for axis, (step, wrap) in enumerate(zip(offset, self.periodic, strict=True)):
+                index[axis] += step
+                inside &= wrap | ((index[axis] >= 0) & (index[axis] < self.shape[axis]))
+            i = np.flatnonzero(inside)
+            j = np.ravel_multi_index(tuple(index), self.shape, mode="wrap").ravel()[i]
+            blocks = -sites(J, ())[i, None, None] * np.eye(3)
+            if D is not None:
+                blocks = blocks + np.cross(np.eye(3), sites(D, (3,))[i, None, :])
+            yield i, j, blocks
+        for K, axis in self.anisotropy:
+            a = sites(axis, (3,))
+            yield np.arange(N), np.arange(N), -sites(K, ())[:, None, None] * a[:, :, None] * a[:, None, :]
+
+    def __call__(self, S: Array) -> Array:
+        expected = (*self.shape, 3) if self._axis_of_components else (3, *self.shape)
+        if jnp.shape(S) != expected:
+            raise ValueError(f"this Heisenberg energy takes a state of shape {expected}, got {jnp.shape(S)}")
+        if not jnp.issubdtype(jnp.result_type(S), jnp.floating):
+            raise ValueError(f"a state holds floats, got {jnp.result_type(S)}")
+        S = jnp.moveaxis(S, self._axis_of_components, 0)
+        constants = jax.tree.map(lambda c: c.astype(S.dtype), self.tree_flatten()[0])
+        return _energy((self._offsets, self.periodic), constants, S)
+
+    def tree_flatten(self) -> tuple:
+        structure = (self.shape, self.periodic, self._offsets, self._axis_of_components)
+        return (self._couplings, self.anisotropy, self.field), structure
+
+    @classmethod
+    def tree_unflatten(cls, structure: tuple, constants: tuple) -> "Heisenberg":
+        new = object.__new__(cls)
+        new.shape, new.periodic, new._offsets, new._axis_of_components = structure
+        new._couplings, new.anisotropy, new.field = constants
+        return new

@@ -1,0 +1,256 @@
+"""A problem: an energy in a geometry, in units of its own and in the order of memory that is fast.
+
+Every public call makes its problem once and hands it on as one argument. Inside, lengths are parts of the problem's unit
+of length and energies parts of its unit of energy, so that no number there depends on joule or ångström:
+
+.. math:: E'(y) = E(a\\,y)/\\epsilon,\\qquad \\epsilon = a^2\\max_x|\\partial^2 E(x)|
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.tree_util import Partial, register_dataclass
+
+from mepmeta.geometry import Geometry, Spheres
+from mepmeta.spectra.modes import largest_curvatures
+
+__all__ = ["Problem", "pose", "tolerance"]
+
+#: The least force that can be told from zero, in roundings of the unit of force.
+ROUNDINGS = 100
+#: An energy whose curvature changes only over this many times the largest coordinate is taken for quadratic.
+BEYOND = 1e6
+
+
+@partial(register_dataclass, data_fields=["energy", "energy_unit", "length_unit"], meta_fields=["geometry", "moved"])
+@dataclass(frozen=True)
+class Problem:
+    r"""An energy in units of its own; call it with a state in these units.
+
+    Args:
+        energy: callable, in the units of its author, of states in the order of memory that is used inside.
+        energy_unit: :math:`\epsilon`, the largest curvature times the squared unit of length.
+        length_unit: :math:`a`; on spheres 1, a radian.
+        geometry: the space of the states inside.
+        moved: whether the components of spins, last in the arrays of public calls, come first inside.
+    """
+
+    energy: Callable[[Array], Array]
+    energy_unit: Array
+    length_unit: Array
+    geometry: Geometry
+    moved: bool
+
+    def __call__(self, y: Array) -> Array:
+        return self.energy(self.geometry.scaled(y, self.length_unit.astype(y.dtype))) / self.energy_unit.astype(y.dtype)
+
+    def gradient(self, y: Array) -> Array:
+        """The gradient on the space of states."""
+        return self.geometry.project(y, jax.grad(self)(y))
+
+    @property
+    def pairs(self) -> Callable:
+        """The pairs of an energy that tells them, see :meth:`~mepmeta.magnets.heisenberg.Heisenberg.pairs`."""
+        pairs = self.energy.pairs  # an AttributeError says that there are none
+        return lambda: ((i, j, blocks / self.units[0]) for i, j, blocks in pairs())
+
+    @property
+    def units(self) -> tuple[float, float, float]:
+        """Units of energy, length and force, as plain numbers."""
+        energy, length = float(self.energy_unit), float(self.length_unit)
+        return energy, length, energy / length
+
+    def inside(self, x: Array, axis: int = 0) -> Array:
+        """A state, or with ``axis=1`` a path, in units of the problem."""
+        x = jnp.moveaxis(jnp.asarray(x), -1, axis) if self.moved else jnp.asarray(x)
+        return self.geometry.scaled(x, 1 / self.length_unit)
+
+    def outside(self, y: Array, axis: int = 0) -> Array:
+        """The way back."""
+        y = jnp.moveaxis(y, axis, -1) if self.moved else y
+        return self.geometry.scaled(y, self.length_unit.astype(y.dtype))
+
+    def unscaled(self, vectors: Array) -> Array:
+        """Tangent vectors, one for each row, in the order of public arrays; their lengths stay."""
+        return jnp.moveaxis(vectors, 1, -1) if self.moved else vectors
+
+    def measured(self, *states: Array) -> "Problem":
+        """The same problem in units of energy measured anew, at states inside."""
+        curvature = float(jnp.max(largest_curvatures(self, jnp.stack(states), self.geometry)))
+        if not np.isfinite(curvature):
+            return self
+        if curvature == 0:  # nothing but a slope, or nothing at all
+            curvature = max(float(self.force(y)) for y in states) or 1.0
+        return replace(self, energy_unit=self.energy_unit * jnp.asarray(curvature, self.energy_unit.dtype))
+
+    # Small calls compiled as one each: op by op, every operation would be compiled by itself for every shape.
+
+    @jax.jit
+    def energies(self, path: Array) -> Array:
+        """Energies of all images."""
+        return jax.vmap(self)(path)
+
+    @jax.jit
+    def force(self, y: Array) -> Array:
+        """The largest force on a particle."""
+        return jnp.max(self.geometry.sizes(self.gradient(y)))
+
+    def distance(self, x: Array, y: Array) -> float:
+        return float(_distances(x[None], y, self.geometry)[0])
+
+    def distances(self, path: Array, y: Array) -> np.ndarray:
+        """Distances of all images to a state."""
+        return np.asarray(_distances(path, y, self.geometry))
+
+    def moved_by(self, y: Array, v: Array) -> Array:
+        """The state reached by a tangent vector; by zero, the state put back to the last digit."""
+        return _retracted(y, v, self.geometry)
+
+    def way(self, x: Array, y: Array) -> Array:
+        """The tangent vector at x that leads to y."""
+        return _way(x, y, self.geometry)
+
+    def line(self, x: Array, y: Array, t: Array) -> Array:
+        """States at fractions t of the way."""
+        return _line(x, y, t, self.geometry)
+
+    def tangents(self, y: Array, coordinates: np.ndarray) -> Array:
+        """Tangent vectors with the given rows of coordinates."""
+        return _tangents(y, jnp.asarray(coordinates, y.dtype), self.geometry)
+
+    def coordinates(self, y: Array, v: Array) -> np.ndarray:
+        """Coordinates of a tangent vector."""
+        return np.asarray(self.geometry.coordinates(y, v))
+
+
+@partial(jax.jit, static_argnums=2)
+def _distances(path: Array, y: Array, geometry: Geometry) -> Array:
+    return jax.vmap(lambda x: geometry.distance(x, y))(path)
+
+
+@partial(jax.jit, static_argnums=2)
+def _way(x: Array, y: Array, geometry: Geometry) -> Array:
+    return geometry.connect(x, y)[1]
+
+
+@partial(jax.jit, static_argnums=2)
+def _retracted(y: Array, v: Array, geometry: Geometry) -> Array:
+    return geometry.retract(y, v)
+
+
+@partial(jax.jit, static_argnums=3)
+def _line(x: Array, y: Array, t: Array, geometry: Geometry) -> Array:
+    return jax.vmap(lambda t: geometry.interpolate(x, y, t))(t)
+
+
+@partial(jax.jit, static_argnums=2)
+def _tangents(y: Array, coordinates: Array, geometry: Geometry) -> Array:
+    return jax.vmap(lambda c: geometry.tangent(y, c))(coordinates)
+
+
+def pose(energy: Callable, geometry: Geometry, *states: Array, unit: float | None = None) -> Problem:
+    """The problem of an energy, in units measured at states of the public arrays.
+
+    The unit of length is ``unit``, on spheres a radian. Where it is not given it is the distance of two states, or of
+    one the length over which its curvature changes. The unit of force is that of a displacement by it.
+    """
+    states = [jnp.asarray(x) for x in states]
+    moved = geometry == Spheres() and hasattr(energy, "component_first")
+    if moved:  # x, y, z as planes: the order in memory that is fast
+        energy, geometry = energy.component_first(), Spheres(axis=0)
+        states = [jnp.moveaxis(x, -1, 0) for x in states]
+    real = partial(jnp.asarray, dtype=states[0].dtype)
+    smooth = has_second_derivatives(energy, states[0])
+    length = real(0.0 if unit is None else unit)
+    if not length > 0:
+        length = geometry.unit(states[0], states[-1])
+    if not length > 0:  # one state in flat space
+        length = _own_length(energy, states[0], smooth)
+    if not smooth:
+        energy = Partial(_by_differences, energy, length)
+    problem = Problem(energy, real(1.0), real(length), geometry, moved)
+    return problem.measured(*(geometry.scaled(x, 1 / problem.length_unit) for x in states))
+
+
+def tolerance(tol: float | None, default: float, problem: Problem, dtype: jnp.dtype) -> float:
+    """A force to reach, in units of the problem: what was asked for, or by default what the dtype can reach of it."""
+    if tol is not None:
+        return tol / problem.units[2]
+    return max(default, ROUNDINGS * float(jnp.finfo(dtype).eps))
+
+
+def has_second_derivatives(energy: Callable, x: Array) -> bool:
+    """Whether JAX can differentiate the energy twice; one that another program computes may give forces only."""
+    try:
+        jax.eval_shape(lambda x: jax.jvp(jax.grad(energy), (x,), (x,)), x)
+    except (TypeError, ValueError, NotImplementedError):
+        return False
+    return True
+
+
+@jax.custom_jvp
+def _gradient(energy: Callable, length: Array, x: Array) -> Array:
+    return jax.grad(energy)(x)
+
+
+@_gradient.defjvp
+def _gradient_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    """The gradient, and how it changes, from forces at two states nearby."""
+    (energy, length, x), (_, _, v) = primals, tangents
+    size = jnp.max(jnp.abs(v))
+    h = jnp.finfo(x.dtype).eps ** (1 / 3) * length / jnp.where(size > 0, size, 1)
+    ahead, behind = (jax.grad(energy)(x + s * h * v) for s in (1, -1))
+    return jax.grad(energy)(x), (ahead - behind) / (2 * h)
+
+
+@jax.custom_jvp
+def _by_differences(energy: Callable, length: Array, x: Array) -> Array:
+    """The energy, with a gradient that can be differentiated once more."""
+    return energy(x)
+
+
+@_by_differences.defjvp
+def _by_differences_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    (energy, length, x), (_, _, v) = primals, tangents
+    return energy(x), jnp.sum(_gradient(energy, length, x) * v)
+
+
+def _own_length(energy: Callable, x: Array, smooth: bool) -> Array:
+    """The length over which the curvature changes.
+
+    An energy that is quadratic, and one that gives forces only, have no such length: then it is the largest coordinate,
+    or 1.
+    """
+    largest = jnp.max(jnp.abs(x))
+    own = _anharmonic(energy, x) if smooth else jnp.full_like(largest, jnp.inf)
+    none = ~jnp.isfinite(own) | ((largest > 0) & (own > BEYOND * largest))
+    return jnp.where(none, jnp.where(largest > 0, largest, 1), own)
+
+
+@jax.jit
+def _anharmonic(energy: Callable, x: Array) -> Array:
+    r"""The least :math:`|E^{(2)}/E^{(3)}|` and :math:`|E^{(2)}/E^{(4)}|^{1/2}` along the gradient and a rough vector."""
+
+    def along(v: Array) -> Array:
+        def derivative(f: Callable) -> Callable:
+            return lambda t: jax.jvp(f, (t,), (jnp.ones_like(t),))[1]
+
+        f, orders = lambda t: energy(x + t * v), []
+        for _ in range(4):
+            f = derivative(f)
+            orders.append(f(jnp.zeros((), x.dtype)))
+        _, second, third, fourth = orders
+        lengths = jnp.stack([jnp.abs(second / third), jnp.sqrt(jnp.abs(second / fourth))])
+        return jnp.min(jnp.where(jnp.isfinite(lengths) & (lengths > 0), lengths, jnp.inf))
+
+    slope = jnp.ravel(jax.grad(energy)(x))
+    most = jnp.max(jnp.abs(slope))
+    slope = slope / jnp.where(most > 0, most, 1)
+    rough = jnp.mod(0.6180339887498949 * jnp.arange(1, x.size + 1, dtype=x.dtype) ** 2, 1) - 0.5
+    ways = [v / jnp.maximum(jnp.linalg.norm(v), jnp.finfo(x.dtype).tiny) for v in (slope, rough)]
+    return jnp.minimum(*(along(v.reshape(x.shape)) for v in ways))

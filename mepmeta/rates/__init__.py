@@ -1,0 +1,1 @@
+"""Rates: how long a state lives, by theory and by simulation."""

@@ -1,0 +1,1 @@
+"""Searches: minima, saddles and minimum energy paths, each checked."""

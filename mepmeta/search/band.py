@@ -1,0 +1,79 @@
+"""Iterations of a band with any method, compiled as one loop."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from mepmeta.force import Parts, Tangent, dot, parts_of
+from mepmeta.methods.loop import Descent, to_tolerance
+from mepmeta.methods.moves import LIMIT
+from mepmeta.paths import arc_length, balanced, redistributed
+from mepmeta.problem import Problem
+
+__all__ = ["run", "slopes"]
+
+#: How much of the distance of two neighbouring images may change in one iteration.
+STRAIN = 0.5
+
+
+@partial(jax.jit, static_argnames="tangent")
+def run(
+    problem: Problem,
+    path: Array,
+    method: Any,
+    memory: Any,
+    trust: Array,
+    held: Array,
+    stiffness: Array,
+    beta: Array,
+    tol: Array,
+    done: Array,
+    steps: Array,
+    tangent: Tangent,
+) -> Descent:
+    """Iterate until the residual is below ``tol``; inner images that are ``held``, shape ``(N,)``, stay where they are.
+
+    ``stiffness`` is the largest curvature on the path, in units of the problem; ``done`` counts earlier iterations.
+    """
+    geometry, column = problem.geometry, (-1,) + (1,) * (path.ndim - 1)
+    held_column, pinned = held.reshape(column), jnp.pad(held, 1, constant_values=True)
+
+    def look(path: Array) -> tuple[Parts, Array]:
+        parts = parts_of(problem, path, beta, geometry, tangent)
+        if parts.energies is None:
+            parts = parts._replace(energies=jax.vmap(problem)(path))
+        force = jnp.where(held_column, 0, parts.force)
+        return parts._replace(force=force / stiffness), jnp.max(jax.vmap(geometry.sizes)(force))
+
+    def advance(path: Array, move: Array, parts: Parts, k: Array) -> Array:
+        if method.spacing == "tangential":
+            at, wanted = balanced(parts.lengths, pinned)
+            # At a sharp turn the tangent does not lead far along the path, so that no image may go far along it.
+            most = LIMIT / jax.vmap(lambda v: jnp.max(geometry.sizes(v)))(parts.unit)
+            along = jnp.clip((wanted - at)[1:-1], -most, most).reshape(column)
+            move = move + (along - dot(move, parts.unit)) * parts.unit
+        move = jnp.where(held_column, 0, move)
+        # Neighbours that move apart, or past each other, by more than half of their distance would fold the path.
+        apart = jnp.diff(jnp.pad(move, [(1, 1)] + [(0, 0)] * (path.ndim - 1)), axis=0)
+        strain = jnp.sqrt(jnp.ravel(dot(apart, apart))) / parts.lengths
+        move = move * jnp.minimum(1, STRAIN / jnp.maximum(jnp.max(strain), STRAIN))
+        path = path.at[1:-1].set(jax.vmap(geometry.retract)(path[1:-1], move))
+        if method.spacing == "redistribution":
+            due = (done + k) % method.every == 0
+            path = lax.cond(due, lambda p: redistributed(p, pinned, geometry), lambda p: p, path)
+        return path
+
+    return to_tolerance(look, advance, lambda p: p[1:-1], method, path, memory, trust, geometry, tol, steps)
+
+
+@jax.jit
+def slopes(problem: Problem, path: Array, units: Array) -> tuple[Array, Array]:
+    """Distance along the path, and derivative of the energy by it, along unit tangents ``units`` at inner images."""
+    s = arc_length(path, geometry=problem.geometry)
+    _, forward, back = jax.vmap(problem.geometry.connect)(path[:-1], path[1:])
+    lengths = jnp.diff(s)
+    directions = jnp.concatenate([forward[:1] / lengths[0], units, -back[-1:] / lengths[-1]])
+    return s, jnp.ravel(dot(jax.vmap(problem.gradient)(path), directions))

@@ -1,0 +1,321 @@
+"""``find_mep``: an energy and two states in; a minimum energy path, its barrier and its saddle, checked, out."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from tqdm import tqdm
+
+from mepmeta._checks import (
+    check_count,
+    check_energy,
+    check_option,
+    check_params,
+    check_path,
+    check_positive,
+    check_state,
+    check_untraced,
+    known,
+)
+from mepmeta.force import TANGENTS, Tangent
+from mepmeta.geometry import Flat, Geometry
+from mepmeta.methods import FIRE, LBFGS
+from mepmeta.neb import NEB, NEBParams
+from mepmeta.paths import arc_length
+from mepmeta.problem import Problem, pose, tolerance
+from mepmeta.search.converge import PROMINENCE, Search, converge, highest
+from mepmeta.search.relaxation import relaxed
+from mepmeta.search.result import MEP, StationaryPoint, extrema, profile_of
+
+__all__ = ["find_mep"]
+
+#: The band moves as a whole until its saddle is found; then every image by itself.
+DEFAULT, FINISH, FALLBACK = LBFGS(), LBFGS(memory=10, by_image=True), FIRE()
+#: The residual to reach, in units of force of the problem.
+TOL = 1e-7
+#: Two states closer than this part of the unit are one.
+SAME = 1e-3
+#: An extremum of the profile this near to the saddle, in distances between images, is the saddle.
+NEARBY = 0.5
+
+
+def find_mep(
+    energy: Callable[[Array], Array],
+    start: Array,
+    end: Array,
+    *,
+    geometry: Geometry = Flat(),
+    n_images: int = 14,
+    path: Array | None = None,
+    method: Any = None,
+    fallback: Any = FALLBACK,
+    patience: int = 200,
+    params: NEBParams | None = None,
+    tangent: Tangent | None = None,
+    climb: bool = True,
+    relax_endpoints: bool = True,
+    endpoint_tol: float | None = None,
+    tol: float | None = None,
+    max_steps: int = 5000,
+    progress: bool = True,
+) -> MEP:
+    r"""Find the minimum energy path between two states, its barrier and its saddle, and check the saddle.
+
+    The ends are relaxed into minima; a path is laid between them; a nudged elastic band converges on it, its
+    highest image climbing; and the climbing image is refined by Newton steps. A converged band is not an
+    answer yet, since a symmetric start can converge on a saddle of higher index. So the lowest eigenvalues of the
+    Hessian are computed: with more than one below zero the path is bent along such a mode, and the search goes on.
+
+    .. math:: \text{residual} = \max_{n,i}\,\big|\,(\partial E - r_n(\partial E\cdot\hat\tau)\,\hat\tau)_{n,i}\big|,
+        \qquad r_n = 2 \text{ on the climbing image, else } 1
+
+    Args:
+        energy: twice differentiable callable, state of shape ``shape`` to scalar.
+        start, end: the two states, shape ``shape``; for spins unit vectors, ``(*lattice, 3)``.
+        geometry: the space of the states: ``Flat()`` or ``Spheres()``.
+        n_images: images P of the path, both ends included.
+        path: a path to start from, shape ``(P, *shape)``, instead of the shortest one; its ends are replaced by
+            the relaxed ``start`` and ``end``.
+        method: how the band moves, see :mod:`mepmeta.methods`.
+        params: metaparameters :math:`(\gamma, \mu, \beta)` of the paper's method in the "scaled" reading of
+            :func:`~mepmeta.neb.neb_step`; replaces ``method``, and the tangent is the smooth one.
+        tangent: "improved" (the default), "smooth" or "central". "smooth" needs ``params`` for its :math:`\beta`.
+        climb: let the highest image climb.
+        relax_endpoints: relax the ends into minima first. If not, they are used as they are; a saddle that is found
+            beyond such an end, off the path between them, does not count.
+        endpoint_tol: largest force on a particle at the relaxed ends, energy over coordinate (radian for spins).
+        tol: residual to reach, the same unit.
+        max_steps: iterations of the band, at most.
+        progress: show a bar with barrier and residual.
+
+    Returns:
+        :class:`~mepmeta.search.result.MEP`. With ``converged=False`` its message says why; an interrupted search (Ctrl-C)
+        returns what it has.
+
+    Raises:
+        ValueError: states that are not finite floats of one shape, spins that are not of unit length, equal states,
+            a bad path, energy, metaparameter or count.
+
+    Source: :cite:t:`henkelman2000tangent`, :cite:t:`henkelman2000climbing`; on spheres :cite:t:`bessarab2015`.
+
+    >>> import jax.numpy as jnp, mepmeta as mm
+    >>> spin = lambda S: -S[0] ** 2 + 2 * S[2] ** 2  # the spin of the paper, K1 = 1 and K2 = -2
+    >>> ends = jnp.array([1.0, 0.0, 0.0]), jnp.array([-1.0, 0.0, 0.0])
+    >>> r = mm.find_mep(spin, *ends, geometry=mm.Spheres(), progress=False)
+    >>> round(r.barrier, 6), r.eigenvalues.round(6).tolist(), r.converged
+    (1.0, [-2.0, 4.0], True)
+    """
+    energy, start, end, path, tangent = _checked(
+        energy, start, end, geometry, n_images, path, params, tangent, (tol, endpoint_tol), max_steps
+    )
+
+    methods = (*((DEFAULT, FINISH) if method is None else (method, method)), fallback, patience)
+
+    def search(energy: Callable) -> MEP:
+        check_untraced("find_mep", energy)
+        return _search(
+            energy, start, end, geometry, n_images, path, methods, params, tangent, climb,
+            relax_endpoints, endpoint_tol, tol, max_steps, progress,
+        )  # fmt: skip
+
+    return search(energy) if known(energy) else _differentiated(search, energy)
+
+
+def _differentiated(search: Callable[[Callable], MEP], energy: Callable) -> MEP:
+    """The result with barriers that carry their derivative by the constants of the energy: exact at stationary states."""
+    found = []
+
+    @jax.custom_jvp
+    def barriers(energy: Callable) -> tuple[Array, Array]:
+        found[:] = [search(energy)]
+        return jnp.asarray(found[0].barrier), jnp.asarray(found[0].reverse_barrier)
+
+    @barriers.defjvp
+    def rule(primals: tuple, tangents: tuple) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        values = barriers(*primals)
+        states = [jax.lax.stop_gradient(x) for x in (found[0].saddle, found[0].path[0], found[0].path[-1])]
+        _, (saddle, start, end) = jax.jvp(lambda energy: [energy(x) for x in states], primals, tangents)
+        return values, (saddle - start, saddle - end)
+
+    barrier, reverse = barriers(energy)
+    return replace(found[0], barrier=barrier, reverse_barrier=reverse)
+
+
+def _search(
+    energy: Callable,
+    start: Array,
+    end: Array,
+    geometry: Geometry,
+    n_images: int,
+    path: Array | None,
+    methods: tuple[Any, Any, Any, int],
+    params: NEBParams | None,
+    tangent: Tangent,
+    climb: bool,
+    relax_endpoints: bool,
+    endpoint_tol: float | None,
+    tol: float | None,
+    max_steps: int,
+    progress: bool,
+) -> MEP:
+    problem = pose(energy, geometry, start, end)
+    ends = [problem.inside(x) for x in (start, end)]
+    ends = [problem.moved_by(x, jnp.zeros_like(x)) for x in ends]
+    notes, evaluations, reached, together = [], 0, True, False
+    try:
+        if relax_endpoints:
+            found = [relaxed(problem, x, endpoint_tol, max_steps) for x in ends]
+            evaluations = sum(r.evaluations for r in found)
+            for name, r in zip(("start", "end"), found, strict=True):
+                if not r.converged:
+                    notes.append(f"the {name} is no minimum: {r.message}")
+                    reached = False
+                elif r.moved > SAME * problem.units[1]:
+                    off = ", off a saddle" if r.kicks else ""
+                    notes.append(f"the {name} moved by {r.moved:.3g} into its minimum{off}")
+            together = problem.distance(found[0].state, found[1].state) <= SAME
+            start, end = (problem.outside(r.state) for r in found)
+            if reached and not together:
+                problem = pose(energy, geometry, start, end)  # in units of the minima themselves
+            ends = [problem.inside(x) for x in (start, end)]
+    except KeyboardInterrupt:
+        notes, reached = ["interrupted while the ends were relaxed"], False
+    line = first_path(problem, *ends, n_images) if path is None else problem.inside(path, axis=1)
+    line = line.at[0].set(ends[0]).at[-1].set(ends[1])
+    if params is not None:
+        E, length, _ = problem.units
+        scaled = NEBParams(params.gamma * E / length**2, params.mu * length**2 / E, params.beta * E)
+        methods = NEB(scaled, "scaled"), NEB(scaled, "scaled"), None, 0
+    beta = 0.0 if params is None else params.beta * problem.units[0]
+    with tqdm(total=max_steps, disable=not progress, desc="band") as bar:
+        band = Search(problem, line, methods, tangent, beta, max_steps, bar)
+        band.evaluations += evaluations
+        wanted = tolerance(tol, TOL, problem, line.dtype)
+        try:
+            saddle, why = None, ""
+            if together:
+                why = "both ends relax into the same minimum"
+            elif reached:
+                saddle, why = converge(band, climb, wanted)
+        except KeyboardInterrupt:
+            saddle, why = None, "interrupted"
+        return _result(band, saddle, [*notes, why], wanted)
+
+
+def first_path(problem: Problem, start: Array, end: Array, n_images: int) -> Array:
+    """Equidistant images on the shortest way."""
+    return problem.line(start, end, jnp.linspace(0, 1, n_images, dtype=start.dtype))
+
+
+def _result(search: Search, saddle: StationaryPoint | None, notes: list[str], tol: float) -> MEP:
+    problem, path, points, interpolated = search.problem, search.path, [], 0.0
+    if search.parts is None:  # nothing was iterated
+        energies = np.asarray(problem.energies(path))
+        position = np.asarray(arc_length(path, geometry=problem.geometry))
+        slopes, top = np.zeros_like(energies), int(np.argmax(energies))
+    else:
+        position, energies, slopes = search.profile()
+        profile = profile_of(position, energies, slopes)
+        interpolated, top = float(profile(highest(profile)) - energies[0]), search.top
+    if saddle is not None:
+        held = 1 + np.flatnonzero(np.asarray(search.held))
+        if held.size:  # the image that became the saddle
+            saddle = saddle._replace(position=float(position[held[0]]))
+        points = [search.described(path[0], 0.0), search.described(path[-1], position[-1])]
+        before = energies[0]
+        for turn in extrema(profile, PROMINENCE * np.ptp(energies)):
+            higher, before = profile(turn) > before, profile(turn)
+            if abs(turn - saddle.position) < NEARBY * position[-1] / position.size:
+                points.append(saddle)
+                continue
+            point = search.refined(search.at(turn, position), climb=bool(higher), tol=tol, steps=300)
+            if point.ended == "converged":
+                points.append(search.described(point.state, turn))
+            else:
+                at = turn * problem.units[1]
+                notes = [*notes, f"an extremum at {at:.3g} along the path was not refined into a stationary point"]
+        points.sort(key=lambda p: p.position)
+    none = StationaryPoint(path[top], float(energies[top]), float(position[top]), np.inf, np.zeros(0), 0, 0)
+    found = saddle or none
+    message = "; ".join(note for note in notes if note) or "converged on a saddle with one negative mode"
+    if found.zero_modes:
+        message += f"; {found.zero_modes} zero modes of the saddle: a continuous symmetry moves it"
+    history = np.concatenate(search.history) if search.history else np.zeros((0, 2))
+    E, length, F = problem.units
+    return MEP(
+        path=problem.outside(path, axis=1),
+        energies=energies * E,
+        position=position * length,
+        slopes=slopes * F,
+        barrier=(found.energy - float(energies[0])) * E,
+        reverse_barrier=(found.energy - float(energies[-1])) * E,
+        interpolated_barrier=interpolated * E,
+        saddle=problem.outside(found.state),
+        eigenvalues=found.eigenvalues * (E / length**2),
+        zero_modes=found.zero_modes,
+        points=tuple(_public(problem, p) for p in points),
+        residual=search.residual * F,
+        steps=search.steps,
+        evaluations=search.evaluations,
+        history=history * np.array([F, E]),
+        methods=tuple(search.used),
+        converged=saddle is not None,
+        message=message,
+    )
+
+
+def _public(problem: Problem, p: StationaryPoint) -> StationaryPoint:
+    """A stationary point in the arrays and units of the caller."""
+    E, length, F = problem.units
+    return p._replace(
+        state=problem.outside(p.state), energy=p.energy * E, position=p.position * length, residual=p.residual * F,
+        eigenvalues=p.eigenvalues * (E / length**2),
+    )  # fmt: skip
+
+
+def _checked(
+    energy: Callable,
+    start: Array,
+    end: Array,
+    geometry: Geometry,
+    n_images: int,
+    path: Array | None,
+    params: NEBParams | None,
+    tangent: Tangent | None,
+    tols: tuple[float | None, float | None],
+    max_steps: int,
+) -> tuple[Callable, Array, Array, Array | None, Tangent]:
+    if hasattr(energy, "component_first") and isinstance(geometry, Flat):
+        raise ValueError("the spins of this energy live on spheres: pass geometry=Spheres()")
+    check_untraced("find_mep", start, end, path)
+    for name, x in {"start": start, "end": end}.items():
+        check_state(x, name)
+        if x.ndim == 0:
+            raise ValueError(f"{name} must be an array with one axis or more, its last one the coordinates")
+        geometry.check(np.asarray(x), name)
+    if start.shape != end.shape or start.dtype != end.dtype:
+        kinds = f"{start.shape} of {start.dtype} and {end.shape} of {end.dtype}"
+        raise ValueError(f"start and end must have one shape and dtype, got {kinds}")
+    if np.array_equal(start, end):
+        raise ValueError("start and end are the same state: there is no path between them")
+    check_count("max_steps", max_steps)
+    if path is not None:
+        check_path(path, geometry)
+        if path.shape[1:] != start.shape or path.dtype != start.dtype:
+            states, kind = f"{start.shape} of {start.dtype}", f"{path.shape} of {path.dtype}"
+            raise ValueError(f"the path must hold states of shape {states}, got shape {kind}")
+    elif not isinstance(n_images, (int, np.integer)) or n_images < 3:
+        raise ValueError(f"a path needs at least 3 images, got n_images={n_images}")
+    if params is not None:
+        check_params(params)
+    tangent = tangent or ("improved" if params is None else "smooth")
+    check_option("tangent", tangent, TANGENTS)
+    if tangent == "smooth" and params is None:
+        raise ValueError("the smooth tangent needs its smoothness: pass params=NEBParams(gamma, mu, beta)")
+    check_positive(**{name: t for name, t in zip(("tol", "endpoint_tol"), tols, strict=True) if t is not None})
+    energy = check_energy(energy, start)
+    return energy, jnp.asarray(start), jnp.asarray(end), None if path is None else jnp.asarray(path), tangent

@@ -1,0 +1,187 @@
+"""Relaxation of one state into a minimum, with a check that it is one."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from mepmeta._checks import check_count, check_energy, check_positive, check_state, check_untraced
+from mepmeta.force import Parts
+from mepmeta.geometry import Flat, Geometry
+from mepmeta.methods import LBFGS
+from mepmeta.methods.loop import CHUNK, Descent, to_tolerance
+from mepmeta.problem import Problem, pose, tolerance
+from mepmeta.search.newton import newton
+from mepmeta.spectra.modes import POWER_STEPS, Modes, lowest
+
+__all__ = ["ENDPOINT_TOL", "Relaxed", "downhill", "relax", "relaxed"]
+
+#: A gradient is one: nothing has to be feared from its growth, and steps nearly across it may be right.
+MINIMISER = LBFGS(angle=1e-3, growth=jnp.inf, memory=8)
+#: The force to reach, and where Newton steps take over: in units of the problem.
+ENDPOINT_TOL, NEAR = 1e-9, 1e-5
+#: Largest move of a particle in the kick off a stationary state that is no minimum, and how many there are.
+KICK, KICKS = 0.1, 8
+#: Energies at two states that differ by less than this, in units of the problem, do not say which is lower.
+LEVEL = 1e-9
+
+
+class Relaxed(NamedTuple):
+    """What :func:`relax` returns.
+
+    Args:
+        state: the relaxed state, shape ``shape``.
+        energy: its energy.
+        residual: largest force on a particle, energy over coordinate.
+        moved: distance from the state that came in.
+        kicks: how often a stationary state turned out to be no minimum and was left along its lowest mode.
+        modes: lowest modes of the last state, :class:`~mepmeta.spectra.modes.Modes`.
+        evaluations: gradients of a state that were computed; a Hessian-vector product counts two.
+        converged: whether this is a minimum, to the tolerance.
+        message: how it ended, in words.
+    """
+
+    state: Array
+    energy: float
+    residual: float
+    moved: float
+    kicks: int
+    modes: Modes
+    evaluations: int
+    converged: bool
+    message: str
+
+
+@jax.jit
+def _descend(problem: Problem, x: Array, memory: Any, trust: Array, tol: Array, steps: Array) -> Descent:
+    """Quasi-Newton descent to the force ``tol``: a band of one image, which has no neighbours."""
+    geometry = problem.geometry
+
+    def look(path: Array) -> tuple[Parts, Array]:
+        value, slope = jax.value_and_grad(problem)(path[0])
+        force = -geometry.project(path[0], slope)[None]
+        none, straight = jnp.zeros((1,), path.dtype), jnp.ones((1,), path.dtype)
+        parts = Parts(force, none, None, jnp.zeros_like(path), straight, none, value[None])
+        return parts, jnp.max(geometry.sizes(force[0]))
+
+    def advance(path: Array, move: Array, parts: Parts, k: Array) -> Array:
+        return jax.vmap(geometry.retract)(path, move)
+
+    return to_tolerance(look, advance, lambda path: path, MINIMISER, x, memory, trust, geometry, tol, steps)
+
+
+def downhill(problem: Problem, x: Array, mode: Array, size: float) -> Array:
+    """The state off a stationary one along a mode, to its lower side, no particle moving by more than ``size``."""
+    mode = mode * (size / jnp.max(problem.geometry.sizes(mode)))
+    sides = jnp.stack([problem.moved_by(x, mode), problem.moved_by(x, -mode)])
+    one, other = np.asarray(problem.energies(sides))
+    return sides[int(other < one - LEVEL)]
+
+
+def relaxed(problem: Problem, x: Array, tol: float | None, max_steps: int) -> Relaxed:
+    """:func:`relax` of a state in units of the problem, unchecked; its numbers are in the units of the caller."""
+    real, start = lambda value: jnp.asarray(value, x.dtype), x  # noqa: E731
+    wanted = tolerance(tol, ENDPOINT_TOL, problem, x.dtype)
+    kicks, evaluations, steps, minimum = 0, 2 * POWER_STEPS, 0, False
+    modes, memory, trust = Modes(np.zeros(0), jnp.zeros((0, *x.shape), x.dtype), 0.0, 0), MINIMISER.init(x[None]), 1.0
+    # Quasi-Newton while it is fast; where it creeps, or close to the minimum, Newton steps.
+    near, residual = max(wanted, NEAR), np.inf
+    while steps < max_steps and residual > near:
+        most = min(CHUNK, max_steps - steps)
+        d = _descend(problem, x[None], memory, real(trust), real(near), jnp.asarray(most, jnp.int32))
+        x, memory, trust, residual = d.path[0], d.memory, d.trust, float(d.residual)
+        steps, evaluations = steps + int(d.steps), evaluations + int(d.steps) + 1
+        if int(d.steps) < most:
+            break
+    why = ""
+    while np.isfinite(residual):
+        found = newton(problem, x, tol=wanted, max_steps=max_steps - steps)
+        x, residual, why = found.state, found.residual, found.ended
+        modes = lowest(problem, x, 4, problem.geometry)
+        evaluations, steps = evaluations + found.evaluations + 2 * modes.products, steps + found.steps
+        minimum = modes.negative == 0
+        if residual <= wanted and minimum and tol is None and wanted > ENDPOINT_TOL * modes.scale > 0:
+            # Where it began the energy is stiffer than here: the unit of force is that of the minimum.
+            least = tolerance(None, ENDPOINT_TOL * modes.scale, problem, x.dtype)
+            if least < wanted:
+                wanted = least
+                continue
+        if not residual <= wanted or minimum or kicks == KICKS:
+            break
+        x = downhill(problem, x, modes.vectors[0], KICK)
+        kicks += 1
+    value, moved = float(problem.energies(x[None])[0]), problem.distance(start, x)
+    finite = bool(np.isfinite(residual) and np.isfinite(value))
+    converged = finite and bool(residual <= wanted) and minimum
+    E, length, F = problem.units
+    if converged:
+        message = "a minimum" + (f", reached after {kicks} kicks off a saddle" if kicks else "")
+    elif not finite:
+        message = "the energy or its gradient is not finite along the descent"
+    elif residual > wanted:
+        message = f"the largest force is {residual * F:.1e} after {steps} steps, wanted {wanted * F:.1e}"
+        if why == "stuck" and x.dtype == jnp.float32:
+            message += ": single precision ends there"
+    else:
+        message = f"a stationary state with {modes.negative} negative eigenvalues that {kicks} kicks did not leave"
+    return Relaxed(x, value * E, residual * F, moved * length, kicks, modes, evaluations, converged, message)
+
+
+def relax(
+    energy: Callable[[Array], Array],
+    state: Array,
+    *,
+    geometry: Geometry = Flat(),
+    tol: float | None = None,
+    max_steps: int = 5000,
+    unit: float | None = None,
+) -> Relaxed:
+    r"""Descend to the minimum whose basin a state lies in, and make sure that it is a minimum.
+
+    L-BFGS until the largest force on a particle is small, then Newton steps until it is below ``tol``. A symmetric
+    start can end on a saddle; so the lowest eigenvalues of the Hessian decide, and a negative one means a kick along its
+    mode and a new descent.
+
+    Args:
+        energy: twice differentiable callable, state of shape ``shape`` to scalar.
+        state: where to start.
+        geometry: the space of the states.
+        tol: largest force on a particle, energy over coordinate (over radian for spins). By default 1e-9 of the largest
+            curvature times ``unit``, or what rounding allows.
+        max_steps: iterations in all.
+        unit: a length of the coordinates over which the energy changes its shape; for spins one radian. By default it
+            is measured, from how the curvature changes at the start.
+
+    Returns:
+        :class:`Relaxed`.
+
+    Raises:
+        ValueError: for a bad state, energy, tolerance or count, and under ``jit`` or ``vmap``.
+
+    >>> import jax.numpy as jnp, mepmeta as mm
+    >>> r = mm.relax(mm.single_spin(), jnp.array([0.0, jnp.pi / 2]))  # exactly on the saddle
+    >>> r.converged, r.kicks, round(r.energy, 9)
+    (True, 1, -1.0)
+    """
+    check_state(state, "the state")
+    check_untraced("relax", state)
+    geometry.check(np.asarray(state), "the state")
+    check_count("max_steps", max_steps)
+    check_positive(**{name: x for name, x in {"tol": tol, "unit": unit}.items() if x is not None})
+    energy = check_energy(energy, state)
+    check_untraced("relax", energy)
+    problem = pose(energy, geometry, state, unit=unit)
+    x = problem.inside(state)
+    found = relaxed(problem, problem.moved_by(x, jnp.zeros_like(x)), tol, max_steps)
+    return public(problem, found)
+
+
+def public(problem: Problem, r: Relaxed) -> Relaxed:
+    """The result in the arrays and units of the caller."""
+    E, length, _ = problem.units
+    vectors = problem.unscaled(r.modes.vectors)
+    modes = Modes(r.modes.values * (E / length**2), vectors, r.modes.scale * E / length**2, r.modes.products)
+    return r._replace(state=problem.outside(r.state), modes=modes)

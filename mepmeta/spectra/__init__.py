@@ -1,0 +1,1 @@
+"""Spectra: the Hessian of an energy, its factors and its lowest modes."""

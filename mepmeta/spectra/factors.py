@@ -1,0 +1,88 @@
+"""Sparse factors of a symmetric matrix: signs of its eigenvalues, and its log-determinant."""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.linalg import qr
+from scipy.sparse.linalg import SuperLU, splu
+
+__all__ = ["ACCURATE", "SIGNS", "LogDeterminant", "factorised", "log_determinant"]
+
+#: A factorisation without pivoting has to solve a linear system to this relative residual; where only the signs count,
+#: next to an eigenvalue, to the other one.
+ACCURATE, SIGNS = 1e-9, 1e-3
+
+
+class LogDeterminant(NamedTuple):
+    """Logarithm of the magnitude of a determinant, and how many eigenvalues are negative."""
+
+    value: float
+    negative: int
+
+
+def factorised(A: sp.csc_array, accurate: float = ACCURATE) -> SuperLU:
+    r"""Sparse factors :math:`A = L\,U` without pivoting, rows and columns in one order of minimum degree.
+
+    For a symmetric matrix this is :math:`L\,D\,L^{\mathsf T}`, and by Sylvester's law of inertia the signs of D are
+    those of the eigenvalues.
+    """
+    lu = splu(A, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    probe = np.random.default_rng(0).standard_normal(A.shape[0])
+    error = np.linalg.norm(A @ lu.solve(probe) - probe) / np.linalg.norm(probe)
+    if not np.array_equal(lu.perm_r, lu.perm_c) or not error < accurate:
+        raise ValueError(
+            f"the matrix is singular or nearly so: a linear system is solved to {error:.0e} only. "
+            "Zero modes have to be named (across=...)"
+        )
+    return lu
+
+
+def log_determinant(H: sp.csc_array, across: np.ndarray | None = None) -> LogDeterminant:
+    r"""The log-determinant of a symmetric matrix, and its number of negative eigenvalues, without an eigenvalue.
+
+    .. math:: \ln|\det H| = \sum_i \ln |D_{ii}|,\qquad H = L D L^{\mathsf T}
+
+    With ``across``, orthonormal columns Z, it is that of H on the vectors across Z. There H may be singular along Z.
+    The matrix is then made regular by k entries :math:`s` on its diagonal, which a determinant of 2k rows takes back:
+
+    .. math:: \det H_{\perp Z} = (-1)^k\det H'\;
+        \det\left[\begin{pmatrix} 0 & 0\\ 0 & 1\end{pmatrix} - V^{\mathsf T} H'^{-1} V\right],\qquad
+        H' = H + s\,E E^{\mathsf T},\quad V = (Z,\ \sqrt s\,E)
+
+    On lattices in the plane the sparse factors of N spins take about :math:`N^{3/2}` operations and
+    :math:`N\ln N` numbers; in a chain both are proportional to N.
+
+    Args:
+        H: symmetric sparse matrix, shape ``(n, n)``; see :func:`hessian`.
+        across: orthonormal columns Z, shape ``(n, k)``.
+
+    Raises:
+        ValueError: for a matrix that is not square or singular to working precision.
+
+    Source: Sylvester's law of inertia; the same quantity by block elimination on a lattice: :cite:t:`potkina2020`.
+
+    >>> import jax.numpy as jnp, mepmeta as mm
+    >>> H = mm.hessian(mm.single_spin(), jnp.array([0.0, jnp.pi / 2]))  # eigenvalues 4 and -2
+    >>> d = mm.log_determinant(H)
+    >>> round(d.value, 9) == round(float(jnp.log(8.0)), 9), d.negative
+    (True, 1)
+    """
+    if H.ndim != 2 or H.shape[0] != H.shape[1]:
+        raise ValueError(f"a determinant takes a square matrix, got shape {H.shape}")
+    Z = np.zeros((H.shape[0], 0)) if across is None else np.asarray(across, float)
+    k = Z.shape[1]
+    if k == 0:
+        pivots = factorised(H).U.diagonal()
+        return LogDeterminant(float(np.sum(np.log(np.abs(pivots)))), int(np.sum(pivots < 0)))
+    # The coordinates where the zero modes are large: with these held, none of them is free.
+    held = qr(Z.T, pivoting=True, mode="economic")[2][:k]
+    stiffness = float(np.abs(H.diagonal()).mean()) or 1.0
+    E = sp.csc_array((np.ones(k), (held, np.arange(k))), shape=(H.shape[0], k))
+    lu = factorised(sp.csc_array(H + stiffness * (E @ E.T)))
+    V = np.hstack([Z, np.sqrt(stiffness) * E.toarray()])
+    small = np.diag(np.repeat([0.0, 1.0], k)) - V.T @ lu.solve(V)
+    pivots, extra = lu.U.diagonal(), np.linalg.eigvalsh((small + small.T) / 2)
+    # Bordering by Z adds one eigenvalue of each sign for every column.
+    negative = int(np.sum(pivots < 0)) + int(np.sum(extra < 0)) - k
+    return LogDeterminant(float(np.sum(np.log(np.abs(pivots))) + np.sum(np.log(np.abs(extra)))), negative)

@@ -1,0 +1,129 @@
+"""The Hessian on the space of states: products with a vector, and the whole of it as a sparse matrix."""
+
+from collections.abc import Callable
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse as sp
+from jax import Array
+
+from mepmeta._checks import check_energy, check_state
+from mepmeta.geometry import Flat, Geometry, Spheres
+
+__all__ = ["LARGEST_DENSE", "degrees_of_freedom", "hessian", "is_local", "matrix", "product", "product_in_coordinates"]
+
+#: An energy that does not tell its pairs has a dense matrix; one of more rows than this is refused.
+LARGEST_DENSE = 4000
+
+
+@cache
+def degrees_of_freedom(geometry: Geometry, shape: tuple[int, ...], dtype: jnp.dtype) -> int:
+    """The dimension of the space of states."""
+    x = jax.ShapeDtypeStruct(shape, dtype)
+    return jax.eval_shape(geometry.coordinates, x, x).size
+
+
+def product(energy: Callable, x: Array, v: Array, geometry: Geometry) -> Array:
+    """Covariant Hessian times a tangent vector; the derivative of the projection is the curvature of the spheres."""
+
+    def gradient(x: Array) -> Array:
+        return geometry.project(x, jax.grad(energy)(x))
+
+    return geometry.project(x, jax.jvp(gradient, (x,), (v,))[1])
+
+
+def product_in_coordinates(energy: Callable, x: Array, c: Array, geometry: Geometry) -> Array:
+    return geometry.coordinates(x, product(energy, x, geometry.tangent(x, c), geometry))
+
+
+@partial(jax.jit, static_argnums=2)
+def _dense(energy: Callable, x: Array, geometry: Geometry) -> Array:
+    identity = jnp.eye(geometry.coordinates(x, x).size, dtype=x.dtype)
+    return jax.vmap(lambda c: product_in_coordinates(energy, x, c, geometry))(identity)
+
+
+def hessian(energy: Callable[[Array], Array], x: Array, *, geometry: Geometry = Flat()) -> sp.csc_array:
+    r"""The covariant Hessian at a state as a matrix, in the orthonormal basis of ``geometry.coordinates``.
+
+    .. math:: \mathcal H_{ij} = B_i^{\mathsf T}\,\frac{\partial^2 E}{\partial S_i\,\partial S_j}\,B_j
+        - \delta_{ij}\,\Big(\frac{\partial E}{\partial S_i}\cdot S_i\Big)\,\mathbb 1
+
+    on spheres, where the 3x2 matrices :math:`B_i` hold two unit vectors across :math:`S_i`; the last term is the
+    constraint :math:`|S_i| = 1`. The couplings of a :class:`~mepmeta.magnets.heisenberg.Heisenberg` energy are local,
+    and its matrix is assembled pair by pair, at a cost proportional to the number of spins. That of another energy is
+    made of Hessian-vector products, one for each degree of freedom.
+
+    Args:
+        energy: twice differentiable callable, state of shape ``shape`` to scalar. One with a method ``pairs()``, see
+            :meth:`~mepmeta.magnets.heisenberg.Heisenberg.pairs`, has a sparse matrix.
+        x: state, better a stationary one.
+        geometry: the space of the states.
+
+    Returns:
+        Symmetric sparse matrix, energy over squared coordinate, two rows for each spin on spheres.
+
+    Raises:
+        ValueError: for a bad state, a Hessian that is not finite, or more than 4000 degrees of freedom of an energy
+            without pairs.
+
+    >>> import jax.numpy as jnp, mepmeta as mm
+    >>> mm.hessian(mm.single_spin(), jnp.array([0.0, 0.0])).toarray().round(9).tolist()  # a minimum of the paper's spin
+    [[6.0, 0.0], [0.0, 2.0]]
+    """
+    check_state(x, "the state")
+    geometry.check(np.asarray(x), "the state")
+    x = jnp.asarray(x)
+    return matrix(check_energy(energy, x), x, geometry)
+
+
+def matrix(energy: Callable, x: Array, geometry: Geometry) -> sp.csc_array:
+    """:func:`hessian`, unchecked."""
+    if is_local(energy, geometry):
+        H = _local(energy, x, geometry)
+    else:
+        n = degrees_of_freedom(geometry, x.shape, x.dtype)
+        if n > LARGEST_DENSE:
+            raise ValueError(
+                f"the dense Hessian of {n} degrees of freedom is too large, the limit is {LARGEST_DENSE}; "
+                "an energy with pairs(), like Heisenberg, has a sparse one on Spheres()"
+            )
+        H = np.asarray(_dense(energy, x, geometry), float)
+        H = sp.csc_array((H + H.T) / 2)
+    if not np.all(np.isfinite(H.data)):
+        raise ValueError("the Hessian of the energy is not finite at this state")
+    return H
+
+
+def is_local(energy: Callable, geometry: Geometry) -> bool:
+    """Whether :func:`hessian` makes a sparse matrix: the energy tells its pairs of spins."""
+    return hasattr(energy, "pairs") and isinstance(geometry, Spheres)
+
+
+@partial(jax.jit, static_argnums=2)
+def _gradient_and_frame(energy: Callable, x: Array, geometry: Spheres) -> list[Array]:
+    return [jnp.moveaxis(v, geometry.axis, -1) for v in (x, jax.grad(energy)(x), *geometry.frame(x))]
+
+
+def _local(energy: Callable, x: Array, geometry: Spheres) -> sp.csc_array:
+    """Assembled pair by pair. Row ``a * N + i`` belongs to basis vector a of spin i, as in ``Spheres.coordinates``."""
+    found = _gradient_and_frame(energy, x, geometry)
+    spins, gradient, first, second = (np.asarray(v, float).reshape(-1, 3) for v in found)
+    N, basis = spins.shape[0], np.stack([first, second], axis=1)  # (N, 2, 3)
+    rows, columns, entries = [], [], []
+
+    def add(i: np.ndarray, j: np.ndarray, blocks: np.ndarray) -> None:
+        """The block of spins i and j, each (n, 3, 3), seen in the bases."""
+        seen = np.einsum("nac,ncd,nbd->abn", basis[i], blocks, basis[j])
+        for a in range(2):
+            for b in range(2):
+                rows.append(a * N + i), columns.append(b * N + j), entries.append(seen[a, b])
+
+    for i, j, blocks in energy.pairs():
+        add(i, j, blocks)
+        add(j, i, np.swapaxes(blocks, 1, 2))
+    every, along = np.arange(N), np.sum(gradient * spins, axis=1)
+    add(every, every, -along[:, None, None] * np.eye(3))
+    place = np.concatenate(rows), np.concatenate(columns)
+    return sp.csc_array((np.concatenate(entries), place), shape=(2 * N, 2 * N))

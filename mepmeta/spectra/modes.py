@@ -1,0 +1,276 @@
+"""Modes: the lowest eigenvalues of the Hessian on the space of states, which tell minima from saddles."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse as sp
+from jax import Array, lax
+from scipy.sparse.linalg import LinearOperator, eigsh
+
+from mepmeta._checks import check_count, check_energy, check_state
+from mepmeta.geometry import Flat, Geometry
+from mepmeta.spectra.factors import SIGNS, factorised
+from mepmeta.spectra.hessian import degrees_of_freedom, is_local, matrix, product_in_coordinates
+
+__all__ = [
+    "POWER_STEPS",
+    "ZERO",
+    "Modes",
+    "curvature_scale",
+    "eigenpairs",
+    "largest_curvatures",
+    "lowest",
+    "lowest_eigenpairs",
+    "lowest_modes",
+    "reproducible",
+]
+
+#: Up to this many degrees of freedom the whole Hessian is made and diagonalised.
+DENSE = 600
+#: An eigenvalue within this fraction of the largest curvature counts as zero; in single precision, so many roundings.
+ZERO, ROUNDINGS = 1e-7, 50
+#: Steps of the power iteration for the largest curvature.
+POWER_STEPS = 12
+#: Eigenvalues within this part of each other belong to one space, in which the modes are chosen by their coordinates.
+DEGENERATE = 1e-4
+
+
+class Modes(NamedTuple):
+    """The lowest modes of a state.
+
+    Args:
+        values: eigenvalues in ascending order, energy over squared coordinate, shape ``(k,)``.
+        vectors: unit tangent vectors, shape ``(k, *shape)``. Their signs, and the basis where several have one
+            eigenvalue, are the same on every machine.
+        scale: largest curvature of the energy there, by magnitude.
+        products: Hessian-vector products it took; a sparse Hessian counts as one.
+    """
+
+    values: np.ndarray
+    vectors: Array
+    scale: float
+    products: int
+
+    @property
+    def nothing(self) -> float:
+        """The magnitude up to which an eigenvalue counts as zero: 1e-7 of the largest curvature."""
+        return max(ZERO, ROUNDINGS * float(jnp.finfo(self.vectors.dtype).eps)) * self.scale
+
+    @property
+    def negative(self) -> int:
+        """How many eigenvalues are below zero by more than that, the index of the state as far as k reaches."""
+        return int(np.sum(self.values < -self.nothing))
+
+    @property
+    def zero(self) -> int:
+        """How many eigenvalues count as zero, directions of a continuous symmetry."""
+        return int(np.sum(np.abs(self.values) <= self.nothing))
+
+
+def _rough(n: int, dtype: jnp.dtype) -> Array:
+    """A vector with a part along everything, the same in every run."""
+    return jnp.mod(0.6180339887498949 * jnp.arange(n, dtype=dtype) ** 2, 1) - 0.5
+
+
+_product = partial(jax.jit, static_argnums=3)(product_in_coordinates)
+
+
+@partial(jax.jit, static_argnums=2)
+def largest_curvatures(energy: Callable, states: Array, geometry: Geometry) -> Array:
+    """:func:`curvature_scale` at several states."""
+
+    def at(x: Array) -> Array:
+        def body(_: int, s: tuple[Array, Array]) -> tuple[Array, Array]:
+            c, _ = s
+            c = product_in_coordinates(energy, x, c, geometry)
+            # Divided by the largest entry first: a curvature may be so small that its square is zero.
+            most = jnp.max(jnp.abs(c))
+            size = most * jnp.linalg.norm(c / jnp.where(most > 0, most, 1))
+            return c / jnp.where(size > 0, size, 1), size
+
+        start = _rough(geometry.coordinates(x, x).size, x.dtype)
+        return lax.fori_loop(0, POWER_STEPS, body, (start / jnp.linalg.norm(start), jnp.zeros((), x.dtype)))[1]
+
+    return jax.vmap(at)(states)
+
+
+def curvature_scale(energy: Callable[[Array], Array], x: Array, *, geometry: Geometry = Flat()) -> float:
+    """The largest curvature of the energy at a state, by magnitude, to a few per cent (power iteration).
+
+    Args:
+        energy: twice differentiable callable, state of shape ``shape`` to scalar.
+        x: state.
+        geometry: the space of the states.
+
+    Returns:
+        Largest eigenvalue of the Hessian by magnitude, energy over squared coordinate.
+    """
+    check_state(x, "the state")
+    x = jnp.asarray(x)
+    return float(largest_curvatures(check_energy(energy, x), x[None], geometry)[0])
+
+
+def lowest_modes(energy: Callable[[Array], Array], x: Array, k: int = 4, *, geometry: Geometry = Flat()) -> Modes:
+    r"""The k lowest eigenvalues of the Hessian at a state, and their modes.
+
+    .. math:: \mathcal H v = P\,\mathrm D\big(P\,\partial E\big)[v]
+
+    with the projection P on the tangent space. At a stationary state this is the Hessian of the energy on the
+    space of states; on spheres it contains the term :math:`-(\partial E\cdot S)\,v` of the constraint. Up to 600
+    degrees of freedom all of it is made. A larger one that is sparse (:func:`~mepmeta.spectra.hessian.hessian`) is
+    factorised; else Lanczos iterations (ARPACK) use products with :math:`\mathcal H` only. Coordinates on which the
+    energy does not depend, such as the spin of a site without a moment, are left out of a matrix.
+
+    Args:
+        energy: twice differentiable callable, state of shape ``shape`` to scalar.
+        x: state, better a stationary one.
+        k: number of modes; all of them when the state has no more.
+        geometry: the space of the states.
+
+    Returns:
+        :class:`Modes`.
+
+    Raises:
+        ValueError: for a bad state, k below 1, or a Hessian that is not finite.
+
+    >>> import jax.numpy as jnp, mepmeta as mm
+    >>> modes = mm.lowest_modes(mm.single_spin(), jnp.array([0.0, jnp.pi / 2]), 2)  # the saddle of the paper's spin
+    >>> modes.values.round(9).tolist(), modes.negative
+    ([-2.0, 4.0], 1)
+    """
+    check_state(x, "the state")
+    geometry.check(np.asarray(x), "the state")
+    check_count("k", k)
+    x = jnp.asarray(x)
+    return lowest(check_energy(energy, x), x, k, geometry)
+
+
+def lowest(energy: Callable, x: Array, k: int, geometry: Geometry) -> Modes:
+    """:func:`lowest_modes`, unchecked."""
+    n = degrees_of_freedom(geometry, x.shape, x.dtype)
+    if n <= DENSE or is_local(energy, geometry):
+        products = 1 if is_local(energy, geometry) else n
+        values, columns, scale = eigenpairs(matrix(energy, x, geometry), k)
+    else:
+        values, columns, scale, products = _lanczos(energy, x, k, geometry, n)
+    columns = reproducible(values, columns, scale)
+    vectors = _tangents(x, jnp.asarray(columns.T, x.dtype), geometry)
+    return Modes(np.asarray(values), vectors, scale, products)
+
+
+@partial(jax.jit, static_argnums=2)
+def _tangents(x: Array, coordinates: Array, geometry: Geometry) -> Array:
+    return jax.vmap(lambda c: geometry.tangent(x, c))(coordinates)
+
+
+def reproducible(values: np.ndarray, vectors: np.ndarray, scale: float) -> np.ndarray:
+    """The modes, columns, with signs and, where several have one eigenvalue, in a basis that every machine chooses.
+
+    Each is the part of the mode space along the coordinate that has the largest part there, so its sign is fixed, too.
+    """
+    vectors, done = vectors.copy(), 0
+    while done < values.size:
+        same = np.flatnonzero(np.abs(values - values[done]) <= DEGENERATE * abs(values[done]) + ZERO * scale)
+        same = same[same >= done]
+        space = vectors[:, same]
+        for k in same:
+            size = np.linalg.norm(space, axis=1)
+            v = space @ space[np.argmax(size > 0.999 * size.max())]
+            vectors[:, k] = v / np.linalg.norm(v)
+            space = space - np.outer(vectors[:, k], vectors[:, k] @ space)
+        done = same[-1] + 1
+    return vectors
+
+
+def eigenpairs(H: sp.csc_array, k: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """The k lowest eigenvalues of a sparse symmetric matrix, ascending; their eigenvectors as columns; its norm.
+
+    Lanczos with the inverse of H shifted to above zero. The signs of factors say that the shift suffices, and how many
+    eigenvalues there are up to the highest one found: Lanczos sees one direction of a degenerate eigenspace, so it
+    looks again, across what it has found, until none is missing. Small matrices are diagonalised. Rows of nothing but
+    zeros are left out, unless all are.
+    """
+    live = np.flatnonzero(np.abs(H).sum(axis=0))
+    if 0 < live.size < H.shape[0]:
+        values, some, scale = eigenpairs(sp.csc_array(H[live][:, live]), k)
+        vectors = np.zeros((H.shape[0], values.size))
+        vectors[live] = some
+        return values, vectors, scale
+    n = H.shape[0]
+    if n <= DENSE or k > n // 4:
+        values, vectors = np.linalg.eigh(H.toarray())
+        return values[:k], vectors[:, :k], float(np.abs(values).max())
+    one, random = sp.eye_array(n), np.random.default_rng(0)
+    largest = float(abs(eigsh(H, 1, which="LM", v0=random.standard_normal(n), tol=1e-3, return_eigenvectors=False)[0]))
+    shift = 1e-2 * largest
+    lu = factorised(sp.csc_array(H + shift * one))
+    while np.any(lu.U.diagonal() < 0):
+        shift *= 2
+        lu = factorised(sp.csc_array(H + shift * one))
+    values, vectors, missing = np.zeros(0), np.zeros((n, 0)), k
+    while missing > 0:
+
+        def inverse(v: np.ndarray, found: np.ndarray = vectors) -> np.ndarray:
+            v = np.ravel(v)
+            v = lu.solve(v - found @ (found.T @ v))
+            return v - found @ (found.T @ v)
+
+        operator, start = LinearOperator((n, n), matvec=inverse, dtype=float), random.standard_normal(n)
+        more, columns = eigsh(operator, missing, which="LA", v0=start, ncv=min(n, 2 * missing + 20), tol=1e-11)
+        values, vectors = np.append(values, 1 / more - shift), np.linalg.qr(np.hstack([vectors, columns]))[0]
+        order = np.argsort(values)
+        values, vectors = values[order], vectors[:, order]
+        # Just above the k-th: its own multiplet counts.
+        up_to = values[k - 1] + ZERO * largest
+        there = int(np.sum(factorised(sp.csc_array(H - up_to * one), SIGNS).U.diagonal() < 0))
+        missing = there - int(np.sum(values < up_to))
+    return values[:k], vectors[:, :k], largest
+
+
+def lowest_eigenpairs(H: sp.csc_array, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k lowest eigenvalues of a sparse symmetric matrix, ascending, and their eigenvectors as columns.
+
+    Args:
+        H: symmetric sparse matrix, shape ``(n, n)``; see :func:`~mepmeta.spectra.hessian.hessian`.
+        k: how many. None is missed where several are equal, as the signs of factors tell.
+    """
+    return eigenpairs(H, k)[:2]
+
+
+def _lanczos(
+    energy: Callable, x: Array, k: int, geometry: Geometry, n: int
+) -> tuple[np.ndarray, np.ndarray, float, int]:
+    """Lowest modes from products alone: eigenvalues, columns, largest curvature, products."""
+    scale, count = float(largest_curvatures(energy, x[None], geometry)[0]), POWER_STEPS
+    if not np.isfinite(scale):
+        raise ValueError("the Hessian of the energy is not finite at this state")
+    tolerance = max(1e-8, 10 * float(jnp.finfo(x.dtype).eps))
+
+    def lanczos(k: int, found: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The k lowest modes across those found. Shifted so that the wanted end of the spectrum is the one of largest
+        magnitude: the tolerance of ARPACK is relative, and would never be met for an eigenvalue of zero."""
+
+        def shifted(c: np.ndarray) -> np.ndarray:
+            nonlocal count
+            c, count = c.reshape(-1), count + 1
+            Hc = np.asarray(_product(energy, x, jnp.asarray(c, x.dtype), geometry)) / scale
+            return Hc - 1.5 * c + 3 * (found @ (found.T @ c))
+
+        operator = LinearOperator((n, n), matvec=shifted, dtype=x.dtype)
+        values, vectors = eigsh(operator, k, which="SA", tol=tolerance, v0=start, ncv=min(n, max(4 * k, 24)))
+        return values + 1.5, vectors
+
+    values, vectors = lanczos(min(k, n - 1), np.zeros((n, 0), x.dtype), np.asarray(_rough(n, x.dtype)))
+    # From one start Lanczos sees one direction of every degenerate eigenspace. So it looks again, across what it has
+    # found, until nothing new is lower than the highest of that.
+    for turn in range(k):  # each from another start: the last one has no part left along what is missing
+        value, vector = lanczos(1, vectors, np.random.default_rng(turn).standard_normal(n).astype(x.dtype))
+        if value[0] > values.max() - 1e-9:
+            break
+        values, vectors = np.append(values, value), np.append(vectors, vector, axis=1)
+    order = np.argsort(values)[:k]
+    return scale * values[order], vectors[:, order], scale, count
