@@ -15,7 +15,7 @@ import jax.numpy as jnp  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 import mepmeta as mm  # noqa: E402
-from mepmeta.loss import _log_overestimates, _losses  # noqa: E402
+from mepmeta.loss import log_overestimates, losses  # noqa: E402
 
 ENERGY = mm.single_spin(K1=1.0, K2=-2.0)
 IMAGES = range(8, 15)
@@ -35,8 +35,8 @@ def sampler(images):
 @partial(jax.jit, static_argnums=0)
 def fresh_losses(sample, params):
     paths = jax.vmap(sample)(jax.random.split(jax.random.key(2024), FRESH))
-    before = _log_overestimates(ENERGY, paths, 0.0, mm.Flat())
-    return _losses(ENERGY, paths, before, params, 5, 0.0)
+    before = log_overestimates(ENERGY, paths, 0.0, mm.Flat())
+    return losses(ENERGY, paths, before, params, 5, 0.0)
 
 
 def main():

@@ -22,7 +22,7 @@ from jax import lax  # noqa: E402
 
 import mepmeta as mm  # noqa: E402
 from mepmeta.barrier import GOLDEN  # noqa: E402
-from mepmeta.loss import _log_overestimates, _losses_and_gradients  # noqa: E402
+from mepmeta.loss import log_overestimates, losses_and_gradients  # noqa: E402
 
 TARGET = 8
 ENERGY = mm.single_spin(K1=1.0, K2=-2.0)
@@ -89,8 +89,8 @@ def theirs(params, paths, steps):
 
 @partial(jax.jit, static_argnums=2)
 def ours(params, paths, steps):
-    before = _log_overestimates(ENERGY, paths, 0.0, mm.Flat())
-    return _losses_and_gradients(ENERGY, paths, before, params, steps, 0.0)
+    before = log_overestimates(ENERGY, paths, 0.0, mm.Flat())
+    return losses_and_gradients(ENERGY, paths, before, params, steps, 0.0)
 
 
 def epoch(way, paths):

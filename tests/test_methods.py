@@ -115,7 +115,7 @@ def test_a_method_is_a_pytree_of_its_numbers(method):
 def test_first_step_by_hand(method, factor):
     F = force(X0)
     move, _ = update(method, F, method.init(X0), X0)
-    np.testing.assert_allclose(move, factor * F, rtol=1e-15)
+    np.testing.assert_allclose(move, factor * F, rtol=1e-13)
 
 
 def two_steps(method, F0, F1):
@@ -223,10 +223,10 @@ def test_lbfgs_keeps_no_pair_of_negative_curvature():
     F1 = 1.1 * F0  # grows on the way: the curvature is negative
     move1, memory = update(LBFGS, F1, memory, x0 + move)
     assert not jnp.any(memory.inverse) and not jnp.any(memory.moves)
-    np.testing.assert_allclose(move1, LBFGS.step * F1, rtol=1e-15)
+    np.testing.assert_allclose(move1, LBFGS.step * F1, rtol=1e-13)
     # the next good pair is kept, and is the only one
     _, memory = update(LBFGS, 0.5 * F1, memory, x0 + move + move1)
-    np.testing.assert_allclose(memory.moves[0], move1, atol=1e-15)
+    np.testing.assert_allclose(memory.moves[0], move1, atol=1e-13)
     np.testing.assert_allclose(memory.inverse, [1 / jnp.vdot(move1, 0.5 * F1), 0, 0, 0, 0])
 
 
@@ -254,7 +254,7 @@ def test_lbfgs_halves_its_moves_where_the_force_has_grown_and_recovers():
     move, memory = update(LBFGS, F0, LBFGS.init(x0), x0)  # 0.3 long
     x1, F1 = x0 + move, jnp.array([[0.0, 1.5]])
     move, memory = update(LBFGS, F1, memory, x1)
-    assert float(memory.limit) == pytest.approx(0.15) and jnp.linalg.norm(move) <= 0.15 * (1 + 1e-15)
+    assert float(memory.limit) == pytest.approx(0.15) and jnp.linalg.norm(move) <= 0.15 * (1 + 1e-13)
     x, limits, moves = x1, [], []
     for _ in range(12):  # from now on the force stays what it is
         x = x + move
@@ -262,7 +262,7 @@ def test_lbfgs_halves_its_moves_where_the_force_has_grown_and_recovers():
         limits.append(float(memory.limit))
         moves.append(float(jnp.linalg.norm(move)))
     np.testing.assert_allclose(limits, 0.15 * 1.5 ** np.arange(1, 13))
-    assert np.all(moves <= np.array(limits) * (1 + 1e-14)) and moves[0] == pytest.approx(limits[0])
+    assert np.all(moves <= np.array(limits) * (1 + 1e-13)) and moves[0] == pytest.approx(limits[0])
     assert moves[-1] == moves[2] > moves[0] and moves[-1] < limits[-1]  # free again
 
 

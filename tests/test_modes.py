@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import mepmeta as mm
-from mepmeta import modes
+from mepmeta.spectra import modes
 
 SHAPE = (6, 6)
 ANGLES = mm.single_spin(K1=1.0, K2=-2.0)
@@ -114,9 +114,12 @@ def test_the_sparse_matrix_and_derivatives_agree_on_textures(monkeypatch, shape,
     by_derivatives(monkeypatch)
     lanczos = mm.lowest_modes(H, S, 3, geometry=spheres)
     assert sparse.products < lanczos.products
+    # Lanczos takes the largest curvature to a thousandth, the power iteration to a few per cent from below.
+    largest = np.abs(np.linalg.eigvalsh(mm.hessian(H, S, geometry=spheres).toarray())).max()
+    assert 0.9 * largest < lanczos.scale < (1 + 1e-9) * largest
     for found in (sparse, in_planes):
         np.testing.assert_allclose(found.values, lanczos.values, atol=1e-7 * lanczos.scale)
-        assert found.scale == pytest.approx(lanczos.scale, rel=1e-12)
+        assert found.scale == pytest.approx(largest, rel=1e-3)
     for vectors in (sparse.vectors, jnp.moveaxis(in_planes.vectors, 1, -1)):
         overlap = jnp.abs(jnp.sum(vectors * lanczos.vectors, axis=tuple(range(1, S.ndim + 1))))
         np.testing.assert_allclose(overlap, 1, atol=1e-6)
@@ -136,7 +139,7 @@ def test_modes_are_orthonormal_and_tangent(way):
     assert found.vectors.shape == (5, *SHAPE, 3) and found.values.shape == (5,)
     flat = found.vectors.reshape(5, -1)
     np.testing.assert_allclose(flat @ flat.T, np.eye(5), atol=1e-12)
-    np.testing.assert_allclose(jnp.sum(found.vectors * S, axis=-1), 0, atol=1e-14)
+    np.testing.assert_allclose(jnp.sum(found.vectors * S, axis=-1), 0, atol=1e-13)
     assert np.all(np.diff(found.values) >= 0)
 
 

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mepmeta as mm
-from mepmeta.search.newton import newton
+from mepmeta.problem import pose
 from mepmeta.rates.transition import growth_rate
 from mepmeta.rates.zero_modes import different_shifts, zero_modes
+from mepmeta.search.newton import lowest_mode, newton
 
 SPIN = mm.Heisenberg((1,), anisotropy=[(1.0, (1, 0, 0)), (-2.0, (0, 0, 1))])
 X, Y, Z = (jnp.array([row]) for row in np.eye(3))
@@ -94,13 +95,16 @@ def test_without_damping_nothing_crosses_a_circle():
 def test_the_rate_is_the_same_in_every_frame(seed):
     turn = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0]
     turn *= np.sign(np.linalg.det(turn))
+
     def rate(turn):
         bonds = [mm.Bond((1,), 0.4, 0.1 * turn[2])]
         energy = mm.Heisenberg((3,), bonds, [(1.0, turn[0]), (-2.0, turn[2])], periodic=False)
         minimum = mm.relax(energy, jnp.tile(jnp.asarray(turn[0]), (3, 1)), geometry=mm.Spheres()).state
         saddle = jnp.tile(jnp.asarray(turn[1]), (3, 1))
-        found = newton(energy, saddle, climb=True, geometry=mm.Spheres(), tol=1e-10, unit=1.0)
-        return mm.transition_rate(energy, minimum, found.state, damping=0.3)
+        problem = pose(energy, mm.Spheres(), saddle)
+        tol = 1e-10 / problem.units[2]
+        found = newton(problem, problem.inside(saddle), tol=tol, max_steps=50, rule=lowest_mode(problem))
+        return mm.transition_rate(energy, minimum, problem.outside(found.state), damping=0.3)
 
     a, b = rate(np.eye(3)), rate(turn)
     assert a.rate(0.2) == pytest.approx(float(b.rate(0.2)), rel=1e-6)
@@ -149,7 +153,7 @@ def named(energy, x):
     H = mm.hessian(energy, x, geometry=mm.Spheres())
     values, vectors = np.linalg.eigh(H.toarray())
     zero = np.abs(values) < 1e-7
-    return zero_modes(energy, x, H, values[zero], vectors[:, zero], 1e-7)
+    return zero_modes(energy, x, H, np.arange(H.shape[0]), values[zero], vectors[:, zero], 1e-7)
 
 
 def test_volumes_of_rotations():
@@ -194,7 +198,7 @@ def test_a_zero_mode_of_unknown_origin_is_refused():
     values = np.linalg.eigvalsh(mm.hessian(energy, state, geometry=mm.Spheres()).toarray())
     assert np.min(values) == pytest.approx(0, abs=1e-12) and np.sum(values < 1e-9) == 1
     with pytest.raises(ValueError, match="symmetries none do not explain"):
-        mm.transition_rate(energy, state, state, damping=0.1)
+        mm.transition_rate(energy, state, state.at[1].set(jnp.array([0.0, 1.0, 0.0])), damping=0.1)
 
 
 def test_soft_hides_no_negative_mode():
@@ -208,11 +212,12 @@ def test_refused():
     with pytest.raises(ValueError, match=r"minimum is not stationary: .*8\.\d+e-02"):
         mm.transition_rate(SPIN, jnp.array([[np.cos(0.04), np.sin(0.04), 0.0]]), Y, damping=0.1)
     with pytest.raises(ValueError, match="minimum has 1 negative"):
-        mm.transition_rate(SPIN, Y, Y, damping=0.1)
+        mm.transition_rate(SPIN, Y, Z, damping=0.1)
     with pytest.raises(ValueError, match="saddle has 2 negative"):
         mm.transition_rate(SPIN, X, Z, damping=0.1)
+    tilted = mm.Heisenberg((1,), anisotropy=SPIN.anisotropy, field=(0.1, 0.0, 0.0))  # two minima, one of them higher
     with pytest.raises(ValueError, match="saddle has 0 negative"):
-        mm.transition_rate(SPIN, X, X, damping=0.1)
+        mm.transition_rate(tilted, X, -X, damping=0.1)
     pair = mm.Heisenberg((2,), anisotropy=SPIN.anisotropy, field=np.array([[1.5, 0, 0], [0.0, 0, 0]]))
     with pytest.raises(ValueError, match="not above"):  # the first spin is against its field in the minimum only
         mm.transition_rate(pair, jnp.concatenate([-X, X]), jnp.concatenate([X, Y]), damping=0.1)

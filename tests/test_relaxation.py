@@ -27,7 +27,7 @@ def test_twenty_random_starts_end_in_a_minimum():
         assert r.converged and r.energy == pytest.approx(-1, abs=1e-14)
         g = spheres.project(r.state, jax.grad(spin)(r.state))
         assert jnp.linalg.norm(g) <= 1e-8 and r.residual == pytest.approx(float(jnp.linalg.norm(g)), abs=1e-12)
-        assert abs(jnp.linalg.norm(r.state) - 1) < 1e-15 and r.modes.values == pytest.approx([2, 6])
+        assert abs(jnp.linalg.norm(r.state) - 1) < 1e-13 and r.modes.values == pytest.approx([2, 6])
         assert r.moved == pytest.approx(float(spheres.distance(x, r.state)))
         assert r.kicks == 0 and r.message == "a minimum"
 
@@ -67,13 +67,13 @@ def test_a_skyrmion_between_the_sites_relaxes_onto_one():
     r = mm.relax(H.component_first(), start, geometry=mm.Spheres(axis=0))
     assert r.converged and r.kicks >= 1 and r.modes.negative == 0
     assert r.energy == pytest.approx(-1927.6834537683, abs=2e-9)
-    np.testing.assert_allclose(jnp.linalg.norm(r.state, axis=0), 1, atol=1e-15)
+    np.testing.assert_allclose(jnp.linalg.norm(r.state, axis=0), 1, atol=1e-13)
     assert jnp.min(r.state[2]) == pytest.approx(-1, abs=1e-5)
 
 
 @pytest.mark.parametrize("steps", [1, 2])
 def test_iterations_that_are_used_up_are_reported(steps):
-    r = mm.relax(spin, jnp.array([0.36, 0.48, 0.8]), geometry=spheres, max_steps=steps)
+    r = mm.relax(spin, jnp.array([0.36, 0.48, 0.8]), geometry=spheres, tol=1e-8, max_steps=steps)
     assert not r.converged and r.residual > 1e-8
     assert f"after {steps} steps, wanted 1.0e-08" in r.message and f"{r.residual:.1e}" in r.message
     assert jnp.all(jnp.isfinite(r.state))
