@@ -4,8 +4,9 @@ An *energy* is a callable ``x -> scalar``. A *path* is an array of images ``(P, 
 nudged elastic band is a differentiable map from path to path with *metaparameters*; its *loss* says how fast it
 lowers the *barrier*, and *training* descends that loss through the band.
 
-Calls are compiled once for each energy function. Numbers that a plain function closes over are frozen then; to vary
-them, pass ``jax.tree_util.Partial(function, number)`` or an energy such as ``single_spin(K1, K2)``.
+Calls are compiled once for each program that an energy is, and a plain function is read anew at every call. Numbers
+that may vary without compiling again are given as ``jax.tree_util.Partial(function, number)``, or are those of an energy
+such as ``single_spin(K1, K2)``.
 """
 
 from mepmeta import methods, paths, tangents

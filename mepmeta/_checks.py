@@ -1,4 +1,4 @@
-"""Checks at the public boundary: bad input becomes a ``ValueError`` in words. They are made in NumPy and compile nothing.
+"""Checks at the public boundary: bad input becomes a ``ValueError`` in words. Made in NumPy, they compile nothing.
 
 Shapes and dtypes are checked always. Values are checked when they are known: inside ``jit``, ``vmap`` or
 ``grad`` they are not, and the check is left to the caller of the outermost transformation.
@@ -42,7 +42,7 @@ def check_untraced(name: str, *values: Any) -> None:
     if not known(*values):
         raise ValueError(
             f"{name} is a search that decides on numbers: it cannot run under jax.jit, vmap or grad. Call it outside, "
-            "one problem at a time; the derivative of a barrier by constants of the energy is jax.grad of find_mep's barrier"
+            "one problem at a time; the derivative of a barrier by constants of the energy is jax.grad of find_mep(...)"
         )
 
 

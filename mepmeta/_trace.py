@@ -78,5 +78,6 @@ def traced(energy: Callable[[Array], Array], image: Any) -> Callable[[Array], Ar
     rules = tuple(_rules(closed.jaxpr))
     if any(rule is None for rule in rules):  # rules by which it is differentiated belong to the function
         owner = energy if plain else energy.func
-        rules = *(r for r in rules if r is not None), *(getattr(owner, part, owner) for part in ("__self__", "__func__"))
+        owners = (getattr(owner, part, owner) for part in ("__self__", "__func__"))
+        rules = *(rule for rule in rules if rule is not None), *owners
     return Traced(_Program(closed, rules), closed.consts, leaves)

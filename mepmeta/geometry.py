@@ -12,6 +12,9 @@ from mepmeta._vectorised import arctan_ratio, total
 
 __all__ = ["Flat", "Geometry", "Spheres", "angles_to_spin", "spin_to_angles"]
 
+#: Spins whose sum is shorter than this are antipodal: the great circle between them means nothing.
+OPPOSITE = 1e-4
+
 
 class Geometry(Protocol):
     """What the band asks of the space of states; methods take single states of one shape. See :class:`Flat`."""
@@ -21,6 +24,8 @@ class Geometry(Protocol):
     def project(self, x: Array, v: Array) -> Array: ...
     def retract(self, x: Array, v: Array) -> Array: ...
     def interpolate(self, x: Array, y: Array, t: Array) -> Array: ...
+    def ambiguous(self, x: Array, y: Array) -> Array: ...
+    def through(self, x: Array, y: Array, v: Array, t: Array) -> Array: ...
     def coordinates(self, x: Array, v: Array) -> Array: ...
     def tangent(self, x: Array, c: Array) -> Array: ...
     def sizes(self, v: Array) -> Array: ...
@@ -59,6 +64,14 @@ class Flat:
         # Not x + t (y - x): this form returns x and y themselves at t = 0 and 1, so an image on the
         # barrier has the same energy whichever of its two segments it is read from.
         return (1 - t) * x + t * y
+
+    def ambiguous(self, x: Array, y: Array) -> Array:
+        """Whether there are several shortest ways: never."""
+        return jnp.asarray(False)
+
+    def through(self, x: Array, y: Array, v: Array, t: Array) -> Array:
+        """:meth:`interpolate`, along ``v`` where there are several shortest ways."""
+        return self.interpolate(x, y, t)
 
     def coordinates(self, x: Array, v: Array) -> Array:
         """Coordinates of a tangent vector in an orthonormal basis at ``x``, as a flat array."""
@@ -171,6 +184,22 @@ class Spheres:
         angle = jnp.sqrt(jnp.where(near, 1, angle2))
         keep, go = jnp.cos(t * jnp.where(near, 0, angle)), jnp.where(near, t, jnp.sin(t * angle) / angle)
         return keep * x + go * way
+
+    def _opposite(self, x: Array, y: Array) -> Array:
+        """Which spins are antipodal but for what relaxing them leaves."""
+        return _square([a + b for a, b in zip(self._planes(x), self._planes(y), strict=True)]) < OPPOSITE**2
+
+    def ambiguous(self, x: Array, y: Array) -> Array:
+        """Whether there are several shortest ways: some spins are antipodal."""
+        return jnp.any(self._opposite(x, y))
+
+    def through(self, x: Array, y: Array, v: Array, t: Array) -> Array:
+        """:meth:`interpolate`; antipodal spins turn through the direction of ``v``, a tangent vector at ``x``."""
+        size = jnp.sqrt(_square(self._planes(v)))
+        lead = self._opposite(x, y) & (size > 1e-3 * jnp.max(size))
+        middle = v / jnp.where(size > 0, size, 1)
+        turned = jnp.cos(jnp.pi * t) * x + jnp.sin(jnp.pi * t) * middle
+        return jnp.where(lead, turned, self.interpolate(x, y, t))
 
     def frame(self, x: Array) -> tuple[Array, Array]:
         """Two fields of unit vectors that span the tangent planes."""

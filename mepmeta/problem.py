@@ -1,7 +1,7 @@
 """A problem: an energy in a geometry, in units of its own and in the order of memory that is fast.
 
-Every public call makes its problem once and hands it on as one argument. Inside, lengths are parts of the problem's unit
-of length and energies parts of its unit of energy, so that no number there depends on joule or ångström:
+Every public call makes its problem once and hands it on as one argument. Inside, lengths are parts of the problem's
+unit of length and energies parts of its unit of energy, so that no number there depends on joule or ångström:
 
 .. math:: E'(y) = E(a\\,y)/\\epsilon,\\qquad \\epsilon = a^2\\max_x|\\partial^2 E(x)|
 """
@@ -45,6 +45,11 @@ class Problem:
     length_unit: Array
     geometry: Geometry
     moved: bool
+
+    @property
+    def by_differences(self) -> bool:
+        """Whether second derivatives are differences of forces: the energy gives first derivatives only."""
+        return isinstance(self.energy, Partial) and self.energy.func is _by_differences
 
     def __call__(self, y: Array) -> Array:
         return self.energy(self.geometry.scaled(y, self.length_unit.astype(y.dtype))) / self.energy_unit.astype(y.dtype)
@@ -204,8 +209,8 @@ def _gradient_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     (energy, length, x), (_, _, v) = primals, tangents
     size = jnp.max(jnp.abs(v))
     h = jnp.finfo(x.dtype).eps ** (1 / 3) * length / jnp.where(size > 0, size, 1)
-    ahead, behind = (jax.grad(energy)(x + s * h * v) for s in (1, -1))
-    return jax.grad(energy)(x), (ahead - behind) / (2 * h)
+    ahead, behind = (_gradient(energy, length, x + s * h * v) for s in (1, -1))
+    return _gradient(energy, length, x), (ahead - behind) / (2 * h)
 
 
 @jax.custom_jvp
@@ -217,7 +222,7 @@ def _by_differences(energy: Callable, length: Array, x: Array) -> Array:
 @_by_differences.defjvp
 def _by_differences_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     (energy, length, x), (_, _, v) = primals, tangents
-    return energy(x), jnp.sum(_gradient(energy, length, x) * v)
+    return _by_differences(energy, length, x), jnp.sum(_gradient(energy, length, x) * v)
 
 
 def _own_length(energy: Callable, x: Array, smooth: bool) -> Array:
@@ -234,7 +239,7 @@ def _own_length(energy: Callable, x: Array, smooth: bool) -> Array:
 
 @jax.jit
 def _anharmonic(energy: Callable, x: Array) -> Array:
-    r"""The least :math:`|E^{(2)}/E^{(3)}|` and :math:`|E^{(2)}/E^{(4)}|^{1/2}` along the gradient and a rough vector."""
+    r"""The least :math:`|E''/E'''|` and :math:`|E''/E^{(4)}|^{1/2}` along the gradient and a rough vector."""
 
     def along(v: Array) -> Array:
         def derivative(f: Callable) -> Callable:

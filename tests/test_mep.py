@@ -326,7 +326,7 @@ def test_the_way_back_has_the_barriers_exchanged():
 @pytest.mark.parametrize("factor", [1e3, 1e-3])
 def test_the_unit_of_energy_does_not_matter(factor):
     A, b = TILTED
-    r = find(spin(A, b), X, -X)
+    r = find(spin(A, b), X, -X, tol=1e-6, endpoint_tol=1e-8)
     scaled = find(spin(factor * A, factor * b), X, -X, tol=1e-6 * factor, endpoint_tol=1e-8 * factor)
     assert r.converged and scaled.converged and scaled.steps == r.steps
     assert scaled.barrier == pytest.approx(factor * r.barrier, rel=1e-10)
@@ -408,7 +408,7 @@ def test_a_saddle_beyond_an_end_does_not_count(angle, climb):
 
 
 def test_iterations_that_are_used_up_are_reported():
-    r = find(*chain(10), max_steps=3)
+    r = find(*chain(10), max_steps=3, tol=1e-6)
     assert not r.converged and r.steps == 3 and len(r.history) == 3
     assert "after 3 iterations, wanted 1.0e-06" in r.message
     assert jnp.all(jnp.isfinite(r.path)) and np.isfinite(r.barrier) and r.eigenvalues.size == 0
@@ -484,9 +484,9 @@ MISTAKES = [
     (lambda: find(PAPER, X, -X, path=meridian().at[5].set(meridian()[4])), "images 4 and 5 coincide"),
     (lambda: find(PAPER, X, -X, tangent="steep"), "tangent must be one of 'smooth', 'improved', 'central'"),
     (lambda: find(PAPER, X, -X, tangent="smooth"), "the smooth tangent needs its smoothness"),
-    (lambda: find(PAPER, X, -X, tol=-1e-6), "tol and endpoint_tol must be positive"),
-    (lambda: find(PAPER, X, -X, tol=0), "tol and endpoint_tol must be positive"),
-    (lambda: find(PAPER, X, -X, endpoint_tol=np.nan), "tol and endpoint_tol must be positive"),
+    (lambda: find(PAPER, X, -X, tol=-1e-6), "tol must be a positive number, got -1e-06"),
+    (lambda: find(PAPER, X, -X, tol=0), "tol must be a positive number, got 0"),
+    (lambda: find(PAPER, X, -X, endpoint_tol=np.nan), "endpoint_tol must be a positive number, got nan"),
     (lambda: find(PAPER, X, -X, max_steps=0), "max_steps must be at least 1"),
     (lambda: find(PAPER, X, -X, params=mm.NEBParams(gamma=-1.0)), "gamma must be a finite number >= 0"),
     (lambda: mm.find_mep(PAPER, jnp.array([1, 0, 0]), jnp.array([-1, 0, 0])), "start must be a float array, got int"),

@@ -192,7 +192,7 @@ def test_a_periodic_state_counts_its_period_once():
 def test_a_zero_mode_of_unknown_origin_is_refused():
     # Two spins that turn against each other at no cost, about an axis that only one of them would turn about.
     def energy(S):
-        return -S[0, 0] ** 2 - S[0, 1] ** 2 + 2 * S[1, 2] ** 2 - S[1, 0] ** 2
+        return -(S[0, 0] ** 2) - S[0, 1] ** 2 + 2 * S[1, 2] ** 2 - S[1, 0] ** 2
 
     state = jnp.array([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
     values = np.linalg.eigvalsh(mm.hessian(energy, state, geometry=mm.Spheres()).toarray())

@@ -225,6 +225,16 @@ class Heisenberg:
         """Axes of a state along which a shift by one cell may be a symmetry: the periodic ones."""
         return tuple(axis for axis, wrap in enumerate(self.periodic) if wrap)
 
+    def live(self) -> np.ndarray:
+        """Sites with a moment, shape ``shape``: those on which a coupling, an anisotropy or a field acts."""
+        constants = [np.any(np.asarray(self.field) != 0, axis=-1)]
+        constants += [np.asarray(K) != 0 for K, _ in self.anisotropy]
+        live = np.logical_or.reduce([np.broadcast_to(c, self.shape) for c in constants]).ravel()
+        for i, j, blocks in self.pairs():
+            acts = np.any(blocks != 0, axis=(1, 2))
+            live[i[acts]] = live[j[acts]] = True
+        return live.reshape(self.shape)
+
     def pairs(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         r"""The quadratic part of the energy, :math:`\sum_n S_{i_n}\cdot A_n S_{j_n}`: flat indices i and j, blocks A.
 

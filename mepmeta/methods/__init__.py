@@ -19,8 +19,8 @@ The step of the paper is one of them, :class:`~mepmeta.neb.NEB`.
 """
 
 from mepmeta.methods.first_order import FIRE, Momentum, SteepestDescent, StringMethod, VelocityProjection
-from mepmeta.methods.moves import limited
 from mepmeta.methods.gram import LBFGS, ConjugateGradient
+from mepmeta.methods.moves import limited
 
 __all__ = [
     "FIRE",

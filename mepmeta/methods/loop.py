@@ -13,7 +13,7 @@ from mepmeta.methods.moves import limited
 
 __all__ = ["CHUNK", "LOST", "Descent", "repeat", "to_tolerance"]
 
-#: A band this many times longer than at the start is lost: its springs are unstable and it only grows.
+#: A band this many times longer than at the start is lost, its springs being unstable.
 LOST = 1e3
 #: Iterations in one compiled call, at most.
 CHUNK = 50
@@ -121,14 +121,15 @@ def to_tolerance(
         path = jnp.where(refused, good, jnp.where(end, d.path, after))
         memory = jax.tree.map(lambda old, new, first: jnp.where(refused, first, jnp.where(end, old, new)),
                               d.memory, memory, fresh)  # fmt: skip
-        trust = jnp.where(refused, d.trust / 4, jnp.where(end, d.trust, jnp.minimum(1, REGAIN * d.trust)))
+        trust = jnp.where(refused, d.trust / 4, jnp.where(end, d.trust, jnp.minimum(1.0, REGAIN * d.trust)))
         keep = lambda change, old, new: jax.tree.map(lambda a, b: jnp.where(change, b, a), old, new)  # noqa: E731
         best = keep(~refused & (residual <= least), s.best, (residual, d.path, length, turn))
         residual, kept = keep(~refused, (d.residual, d.parts), (residual, found._replace(tangent=None)))
         k = d.steps
+        # A last look that finds the path no good goes back, and is no iteration.
         d = Descent(
-            path, memory, trust.astype(d.trust.dtype), k + ~end, residual, d.residuals.at[k].set(residual),
-            d.tops.at[k].set(jnp.max(kept.energies)), kept, d.refused + refused,
+            path, memory, trust.astype(d.trust.dtype), k + (~end & (k < steps)).astype(k.dtype), residual, d.residuals.at[k].set(residual),
+            d.tops.at[k].set(jnp.max(kept.energies)), kept, d.refused + refused.astype(k.dtype),
         )  # fmt: skip
         return _Carry(d, best, end)
 

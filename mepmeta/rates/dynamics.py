@@ -97,8 +97,10 @@ def _step(gradient: Callable, S: Array, noise: Array, damping: Array, dt: Array)
     return 2 * middle - S
 
 
-def _stepper(energy: Callable, temperature: Array, damping: Array, dt: Array) -> Callable[[Array, Array], Array]:
-    """The step as a function of states ``(3, *shape, B)`` and a random key."""
+def _stepper(
+    energy: Callable, temperature: Array, damping: Array, dt: Array, live: Array
+) -> Callable[[Array, Array], Array]:
+    """The step as a function of states ``(3, *shape, B)`` and a random key; spins of sites without a moment stay."""
     if hasattr(energy, "component_first"):
         single = jax.grad(energy.component_first())
     else:
@@ -113,16 +115,16 @@ def _stepper(energy: Callable, temperature: Array, damping: Array, dt: Array) ->
         # Normals in single precision: they take most of the time, and only their distribution counts. The barrier
         # keeps the compiler from drawing them anew in every sweep.
         normals = lax.optimization_barrier(jax.random.normal(key, S.shape, jnp.float32))
-        return _step(gradient, S, strength * normals.astype(S.dtype), damping, dt)
+        return jnp.where(live[None, ..., None], _step(gradient, S, strength * normals.astype(S.dtype), damping, dt), S)
 
     return step
 
 
 @jax.jit
 def _advance(
-    energy: Callable, S: Array, key: Array, temperature: Array, damping: Array, dt: Array, begin: Array, end: Array
+    energy: Callable, S: Array, key: Array, constants: tuple[Array, ...], begin: Array, end: Array
 ) -> Array:
-    step = _stepper(energy, temperature, damping, dt)
+    step = _stepper(energy, *constants)
     return lax.fori_loop(begin, end, lambda i, S: step(S, jax.random.fold_in(key, i)), S)
 
 
@@ -131,14 +133,12 @@ def _count(
     energy: Callable,
     carry: tuple[Array, Array, Array],
     key: Array,
-    temperature: Array,
-    damping: Array,
-    dt: Array,
+    constants: tuple[Array, ...],
     core: Callable,
     begin: Array,
     end: Array,
 ) -> tuple[Array, Array, Array]:
-    step = _stepper(energy, temperature, damping, dt)
+    step = _stepper(energy, *constants)
     label = jax.vmap(lambda S: core(jnp.moveaxis(S, 0, -1)), in_axes=-1)
 
     def body(i: Array, carry: tuple) -> tuple:
@@ -170,8 +170,8 @@ def simulate(
         f_n = -\frac{\partial E}{\partial S_n} + \xi_n(t),\qquad
         \langle\xi_n^i(t)\,\xi_m^j(t')\rangle = 2\alpha k_BT\,\delta_{nm}\delta_{ij}\,\delta(t - t')
 
-    with time in units of :math:`\mu/\gamma` over the unit of energy (:func:`~mepmeta.rates.transition.time_unit`). The noise
-    is part of the field, so it turns spins and never changes their length; added to :math:`\dot S`, as Section 2
+    with time in units of :math:`\mu/\gamma` over the unit of energy (:func:`~mepmeta.rates.transition.time_unit`). The
+    noise is part of the field, so it turns spins and never changes their length; added to :math:`\dot S`, as Section 2
     of :cite:t:`bushuev2020` prints it, it would. The implicit midpoint rule keeps :math:`|S_n|` to rounding, and
     without noise and damping the energy where that is quadratic, up to the accuracy of four sweeps of its fixed point.
 
@@ -214,7 +214,7 @@ def simulate(
         try:
             while done < steps:
                 n = min(every if observe else CHUNK, steps - done)
-                S = _advance(energy, S, key, *constants, jnp.asarray(done), jnp.asarray(done + n))
+                S = _advance(energy, S, key, constants, jnp.asarray(done), jnp.asarray(done + n))
                 done += n
                 history.append(record(S))
                 bar.update(n)
@@ -271,7 +271,7 @@ def count_escapes(
         try:
             while done < steps:
                 n = min(CHUNK, steps - done)
-                carry = _count(energy, carry, key, *constants, core, jnp.asarray(done), jnp.asarray(done + n))
+                carry = _count(energy, carry, key, constants, core, jnp.asarray(done), jnp.asarray(done + n))
                 carry[2].block_until_ready()
                 done += n
                 bar.update(n)
@@ -284,7 +284,7 @@ def count_escapes(
 
 def _checked(
     energy: Callable, states: Array, temperature: float, damping: float, dt: float, steps: int
-) -> tuple[Callable, Array, tuple[Array, Array, Array]]:
+) -> tuple[Callable, Array, tuple[Array, ...]]:
     check_state(states, "the batch of states")
     if states.ndim < 3:
         raise ValueError(f"the states of B trajectories have shape (B, *shape, 3), got {states.shape}")
@@ -300,4 +300,5 @@ def _checked(
         raise ValueError(f"the step dt = {dt} is too long: times the largest curvature it is {stiffness:.2g}, above 1")
     S = jnp.moveaxis(states, (-1, 0), (0, -1))
     S = S / jnp.sqrt(jnp.sum(S * S, axis=0))
-    return energy, S, tuple(jnp.asarray(c, S.dtype) for c in (temperature, damping, dt))
+    live = energy.live() if hasattr(energy, "live") else np.ones(S.shape[1:-1], bool)
+    return energy, S, (*(jnp.asarray(c, S.dtype) for c in (temperature, damping, dt)), jnp.asarray(live))

@@ -59,7 +59,7 @@ def run(
         # Neighbours that move apart, or past each other, by more than half of their distance would fold the path.
         apart = jnp.diff(jnp.pad(move, [(1, 1)] + [(0, 0)] * (path.ndim - 1)), axis=0)
         strain = jnp.sqrt(jnp.ravel(dot(apart, apart))) / parts.lengths
-        move = move * jnp.minimum(1, STRAIN / jnp.maximum(jnp.max(strain), STRAIN))
+        move = move * jnp.minimum(1.0, STRAIN / jnp.maximum(jnp.max(strain), STRAIN))
         path = path.at[1:-1].set(jax.vmap(geometry.retract)(path[1:-1], move))
         if method.spacing == "redistribution":
             due = (done + k) % method.every == 0

@@ -23,13 +23,15 @@ __all__ = ["PROMINENCE", "Search", "converge", "highest"]
 #: A saddle is first looked for when the residual has come to this, in units of force, and to this part of the largest
 #: so far; after a failure, when it has come to the next part of what it was.
 FIRST, EASED, AGAIN = 0.03, 0.3, 0.05
-#: The saddle is the band's own when it is found within this part of the length of the path from its highest point; while
-#: the band is under way looking for it may take so many Newton steps.
+#: The saddle is the band's own when it is found within this part of the length of the path from its highest point;
+#: while the band is under way looking for it may take so many Newton steps.
 OWN, EARLY, LATE = 0.1, 40, 300
 #: A saddle with several negative modes is left along one of them this often, by so much of the unit of length.
 KICKS, KICK = 6, 0.3
 #: The saddle is refined to this part of the tolerance of the path.
 SHARPER = 1e-3
+#: Half-way between two images the energy may be off the profile by this part of its range; beyond, images are too few.
+COARSE = 0.25
 #: A maximum or minimum of the profile counts when it stands out by this part of the range of energies.
 PROMINENCE = 1e-3
 
@@ -61,7 +63,7 @@ class Search:
         middle = float(largest_curvatures(problem, path[path.shape[0] // 2][None], problem.geometry)[0])
         self.stiffness = self._real(max(1.0, middle) if np.isfinite(middle) else 1.0)
         self.residual, self.steps, self.evaluations, self.largest = np.inf, 0, 6 * POWER_STEPS, 0.0
-        self.parts, self.history, self.used = None, [], []
+        self.parts, self.history, self.used, self.too_few = None, [], [], False
         self.release()
 
     def _real(self, x: float) -> Array:
@@ -91,6 +93,9 @@ class Search:
         """Iterate until the residual is below ``tol``; False when the iterations are used up or the band is lost."""
         last, stuck = min(self.max_steps, self.steps + at_most), False
         while True:
+            if self.since >= self.patience and self.coarseness() > COARSE:
+                self.too_few = True
+                return False
             if self.fallback is not None and self.since >= self.patience:
                 # The method creeps: the other one's turn.
                 other = self.method is not self.fallback
@@ -136,6 +141,15 @@ class Search:
         """Positions of the images, their energies, and the slopes along the path there."""
         s, slopes = band.slopes(self.problem, self.path, self.parts.unit)
         return np.asarray(s), np.asarray(self.parts.energies), np.asarray(slopes)
+
+    def coarseness(self) -> float:
+        """How far the energy half-way between images is from the profile, as a part of the range of energies."""
+        profile = profile_of(*self.profile())
+        half = (profile.x[:-1] + profile.x[1:]) / 2
+        states = paths.at_positions(self.path, jnp.asarray(profile.x), jnp.asarray(half), self.problem.geometry)
+        self.evaluations += half.size
+        off = np.abs(np.asarray(self.problem.energies(states)) - profile(half))
+        return float(off.max() / max(np.ptp(self.parts.energies), np.finfo(float).tiny))
 
     def at(self, position: float, s: np.ndarray) -> Array:
         """The state at a distance along the path."""
@@ -230,7 +244,7 @@ def converge(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint |
         if position in (profile.x[0], profile.x[-1]):
             if not late:
                 continue
-            return None, "the path is highest at an end: the ends are not separated by a barrier, or that end is no minimum"
+            return None, "the path is highest at an end: no barrier separates the ends, or that end is no minimum"
         trial = search.trial(position, profile.x, tol, late)
         if trial.why or (trial.far and not late):
             if not late:
@@ -260,7 +274,16 @@ def converge(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint |
                 kicks += 1
                 search.release()
                 continue  # the path has come to lead over a higher one
+        if search.coarseness() > COARSE:
+            search.too_few = True
+            break
         return saddle, f"a saddle of higher index was left {left} times" if left else ""
+    if search.too_few:
+        n, off = search.path.shape[0], search.coarseness()
+        return None, (
+            f"{n} images are too few: between two of them the energy is off the profile by {off:.0%} of its range; "
+            "pass a larger n_images"
+        )
     if not np.isfinite(search.residual):
         return None, "the band diverged: an image or its energy became infinite"
     return None, f"the residual is {search.residual * F:.1e} after {search.steps} iterations, wanted {tol * F:.1e}"

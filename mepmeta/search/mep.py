@@ -25,20 +25,25 @@ from mepmeta.force import TANGENTS, Tangent
 from mepmeta.geometry import Flat, Geometry
 from mepmeta.methods import FIRE, LBFGS
 from mepmeta.neb import NEB, NEBParams
-from mepmeta.paths import arc_length
+from mepmeta.paths import arc_length, bent
 from mepmeta.problem import Problem, pose, tolerance
 from mepmeta.search.converge import PROMINENCE, Search, converge, highest
-from mepmeta.search.relaxation import relaxed
+from mepmeta.search.relaxation import LEVEL, relaxed
 from mepmeta.search.result import MEP, StationaryPoint, extrema, profile_of
+from mepmeta.spectra.modes import lowest
 
 __all__ = ["find_mep"]
 
 #: The band moves as a whole until its saddle is found; then every image by itself.
 DEFAULT, FINISH, FALLBACK = LBFGS(), LBFGS(memory=10, by_image=True), FIRE()
+#: Images of the path; more of them where these turn out to be too few.
+IMAGES = 14, 28, 56
 #: The residual to reach, in units of force of the problem.
 TOL = 1e-7
 #: Two states closer than this part of the unit are one.
 SAME = 1e-3
+#: A first path on which the energy is not finite is bent by so much of the unit of length, and more, so often.
+BEND, BENDS = 0.1, 6
 #: An extremum of the profile this near to the saddle, in distances between images, is the saddle.
 NEARBY = 0.5
 
@@ -49,7 +54,7 @@ def find_mep(
     end: Array,
     *,
     geometry: Geometry = Flat(),
-    n_images: int = 14,
+    n_images: int | None = None,
     path: Array | None = None,
     method: Any = None,
     fallback: Any = FALLBACK,
@@ -65,40 +70,49 @@ def find_mep(
 ) -> MEP:
     r"""Find the minimum energy path between two states, its barrier and its saddle, and check the saddle.
 
-    The ends are relaxed into minima; a path is laid between them; a nudged elastic band converges on it, its
-    highest image climbing; and the climbing image is refined by Newton steps. A converged band is not an
-    answer yet, since a symmetric start can converge on a saddle of higher index. So the lowest eigenvalues of the
-    Hessian are computed: with more than one below zero the path is bent along such a mode, and the search goes on.
+    The ends are relaxed into minima; a path is laid between them, and a nudged elastic band moves. Where it is highest,
+    Newton steps look for a saddle, early, and at no cost to the band if they fail: what they find counts if it is
+    stationary, has exactly one negative mode and lies on the way of the band. An image is then held there while the
+    others converge. A band can converge on a saddle of higher index, since it keeps a symmetry of its start: then the
+    path is bent along a negative mode, and the search goes on.
 
-    .. math:: \text{residual} = \max_{n,i}\,\big|\,(\partial E - r_n(\partial E\cdot\hat\tau)\,\hat\tau)_{n,i}\big|,
-        \qquad r_n = 2 \text{ on the climbing image, else } 1
+    .. math:: \text{residual} = \max_{n,i}\,\big|\,(\partial E - (\partial E\cdot\hat\tau)\,\hat\tau)_{n,i}\big|
+
+    over the images n that are not held and the particles i. Everything is computed in units that are measured from the
+    energy itself, so a change of units changes nothing but the units of the result.
 
     Args:
         energy: twice differentiable callable, state of shape ``shape`` to scalar.
         start, end: the two states, shape ``shape``; for spins unit vectors, ``(*lattice, 3)``.
         geometry: the space of the states: ``Flat()`` or ``Spheres()``.
-        n_images: images P of the path, both ends included.
+        n_images: images P of the path, both ends included. By default 14, and twice or four times as many where the
+            energy between them turns out to be off the profile; a number that is given and too few is named so.
         path: a path to start from, shape ``(P, *shape)``, instead of the shortest one; its ends are replaced by
             the relaxed ``start`` and ``end``.
-        method: how the band moves, see :mod:`mepmeta.methods`.
+        method: how the band moves, see :mod:`mepmeta.methods`. By default L-BFGS: of the whole band until its saddle is
+            found, then image by image.
+        fallback, patience: the method that takes turns with the first one where the residual has not been reached after
+            ``patience`` iterations, by default FIRE; None for none.
         params: metaparameters :math:`(\gamma, \mu, \beta)` of the paper's method in the "scaled" reading of
             :func:`~mepmeta.neb.neb_step`; replaces ``method``, and the tangent is the smooth one.
         tangent: "improved" (the default), "smooth" or "central". "smooth" needs ``params`` for its :math:`\beta`.
-        climb: let the highest image climb.
+        climb: look for the saddle while the band is under way, and hold an image there.
         relax_endpoints: relax the ends into minima first. If not, they are used as they are; a saddle that is found
             beyond such an end, off the path between them, does not count.
-        endpoint_tol: largest force on a particle at the relaxed ends, energy over coordinate (radian for spins).
-        tol: residual to reach, the same unit.
+        endpoint_tol: largest force on a particle at the relaxed ends, energy over coordinate (radian for spins). By
+            default 1e-9 of the unit of force: the largest curvature at the ends, times their distance or a radian.
+        tol: residual to reach, the same unit; by default 1e-7 of the unit of force, or what rounding allows.
         max_steps: iterations of the band, at most.
         progress: show a bar with barrier and residual.
 
     Returns:
-        :class:`~mepmeta.search.result.MEP`. With ``converged=False`` its message says why; an interrupted search (Ctrl-C)
-        returns what it has.
+        :class:`~mepmeta.search.result.MEP`. With ``converged=False`` its message says why; an interrupted search
+        (Ctrl-C) returns what it has. Under ``jax.grad`` by constants of the energy ``barrier`` and ``reverse_barrier``
+        carry their exact derivatives: at stationary states those of the energy with the states held fixed.
 
     Raises:
         ValueError: states that are not finite floats of one shape, spins that are not of unit length, equal states,
-            a bad path, energy, metaparameter or count.
+            a bad path, energy, metaparameter or count; and under ``jit`` or ``vmap``.
 
     Source: :cite:t:`henkelman2000tangent`, :cite:t:`henkelman2000climbing`; on spheres :cite:t:`bessarab2015`.
 
@@ -126,7 +140,7 @@ def find_mep(
 
 
 def _differentiated(search: Callable[[Callable], MEP], energy: Callable) -> MEP:
-    """The result with barriers that carry their derivative by the constants of the energy: exact at stationary states."""
+    """The result with barriers that carry their derivative by the constants of the energy."""
     found = []
 
     @jax.custom_jvp
@@ -150,7 +164,7 @@ def _search(
     start: Array,
     end: Array,
     geometry: Geometry,
-    n_images: int,
+    n_images: int | None,
     path: Array | None,
     methods: tuple[Any, Any, Any, int],
     params: NEBParams | None,
@@ -162,6 +176,8 @@ def _search(
     max_steps: int,
     progress: bool,
 ) -> MEP:
+    if hasattr(energy, "live"):  # spins of sites without a moment have nowhere to go
+        end = jnp.where(jnp.asarray(energy.live())[..., None], end, start)
     problem = pose(energy, geometry, start, end)
     ends = [problem.inside(x) for x in (start, end)]
     ends = [problem.moved_by(x, jnp.zeros_like(x)) for x in ends]
@@ -184,31 +200,54 @@ def _search(
             ends = [problem.inside(x) for x in (start, end)]
     except KeyboardInterrupt:
         notes, reached = ["interrupted while the ends were relaxed"], False
-    line = first_path(problem, *ends, n_images) if path is None else problem.inside(path, axis=1)
-    line = line.at[0].set(ends[0]).at[-1].set(ends[1])
     if params is not None:
         E, length, _ = problem.units
-        scaled = NEBParams(params.gamma * E / length**2, params.mu * length**2 / E, params.beta * E)
-        methods = NEB(scaled, "scaled"), NEB(scaled, "scaled"), None, 0
+        scaled = NEB(NEBParams(params.gamma * E / length**2, params.mu * length**2 / E, params.beta * E), "scaled")
+        methods = scaled, scaled, None, methods[3]
     beta = 0.0 if params is None else params.beta * problem.units[0]
-    with tqdm(total=max_steps, disable=not progress, desc="band") as bar:
-        band = Search(problem, line, methods, tangent, beta, max_steps, bar)
-        band.evaluations += evaluations
+    for images in IMAGES if n_images is None and path is None else (n_images,):
+        line = first_path(problem, *ends, images) if path is None else problem.inside(path, axis=1)
+        line = line.at[0].set(ends[0]).at[-1].set(ends[1])
         wanted = tolerance(tol, TOL, problem, line.dtype)
-        try:
+        with tqdm(total=max_steps, disable=not progress, desc="band") as bar:
+            band = Search(problem, line, methods, tangent, beta, max_steps, bar)
+            band.evaluations += evaluations
             saddle, why = None, ""
-            if together:
-                why = "both ends relax into the same minimum"
-            elif reached:
-                saddle, why = converge(band, climb, wanted)
-        except KeyboardInterrupt:
-            saddle, why = None, "interrupted"
-        return _result(band, saddle, [*notes, why], wanted)
+            try:
+                if together:
+                    why = "both ends relax into the same minimum"
+                elif reached:
+                    saddle, why = converge(band, climb, wanted)
+            except KeyboardInterrupt:
+                why = "interrupted"
+        evaluations = band.evaluations
+        if not band.too_few:
+            break
+    return _result(band, saddle, [*notes, why], wanted)
 
 
 def first_path(problem: Problem, start: Array, end: Array, n_images: int) -> Array:
-    """Equidistant images on the shortest way."""
-    return problem.line(start, end, jnp.linspace(0, 1, n_images, dtype=start.dtype))
+    """Equidistant images on the shortest way; of several, the one whose highest energy is lowest.
+
+    Several there are between antipodal spins. They then turn through a direction in which the lowest modes of the start
+    lead, so that no axis of the coordinates decides. A way on which the energy is not finite is bent.
+    """
+    t = jnp.linspace(0, 1, n_images, dtype=start.dtype)
+    line = problem.line(start, end, t)
+    if bool(problem.geometry.ambiguous(start, end)):
+        modes = lowest(problem, start, 2, problem.geometry).vectors
+        ways = [jax.vmap(lambda t, v=v: problem.geometry.through(start, end, v, t))(t) for v in (*modes, *-modes)]
+        heights = np.array([float(jnp.max(problem.energies(way))) for way in ways])
+        if np.isfinite(heights).any():
+            level = LEVEL * max(1.0, np.nanmax(np.abs(heights[np.isfinite(heights)])))
+            line = ways[int(np.argmax(heights <= np.nanmin(heights) + level))]
+    for turn in range(1, BENDS):
+        if np.all(np.isfinite(problem.energies(line))):
+            break
+        rough = jnp.mod(0.6180339887498949 * jnp.arange(1, start.size + 1, dtype=start.dtype) ** 2, 1) - 0.5
+        move = BEND * turn * rough.reshape(start.shape) / jnp.max(problem.geometry.sizes(rough.reshape(start.shape)))
+        line = bent(problem.line(start, end, t), n_images // 2, move, problem.geometry)
+    return line
 
 
 def _result(search: Search, saddle: StationaryPoint | None, notes: list[str], tol: float) -> MEP:
@@ -241,6 +280,11 @@ def _result(search: Search, saddle: StationaryPoint | None, notes: list[str], to
         points.sort(key=lambda p: p.position)
     none = StationaryPoint(path[top], float(energies[top]), float(position[top]), np.inf, np.zeros(0), 0, 0)
     found = saddle or none
+    if problem.by_differences:
+        notes = [*notes, "second derivatives are differences of forces, the energy has none of its own"]
+    if path.dtype == jnp.float32:
+        known_to = 4 * float(jnp.finfo(path.dtype).eps * np.abs(energies).max()) * problem.units[0]
+        notes = [*notes, f"single precision: energies are known to {known_to:.1g}"]
     message = "; ".join(note for note in notes if note) or "converged on a saddle with one negative mode"
     if found.zero_modes:
         message += f"; {found.zero_modes} zero modes of the saddle: a continuous symmetry moves it"
@@ -282,7 +326,7 @@ def _checked(
     start: Array,
     end: Array,
     geometry: Geometry,
-    n_images: int,
+    n_images: int | None,
     path: Array | None,
     params: NEBParams | None,
     tangent: Tangent | None,
@@ -308,7 +352,7 @@ def _checked(
         if path.shape[1:] != start.shape or path.dtype != start.dtype:
             states, kind = f"{start.shape} of {start.dtype}", f"{path.shape} of {path.dtype}"
             raise ValueError(f"the path must hold states of shape {states}, got shape {kind}")
-    elif not isinstance(n_images, (int, np.integer)) or n_images < 3:
+    elif n_images is not None and (not isinstance(n_images, (int, np.integer)) or n_images < 3):
         raise ValueError(f"a path needs at least 3 images, got n_images={n_images}")
     if params is not None:
         check_params(params)

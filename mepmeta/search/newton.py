@@ -140,10 +140,10 @@ def newton(
 ) -> Stationary:
     """Newton steps until the largest force is below ``tol``: to a minimum, or with a ``rule`` up along a mode.
 
-    The mode, ``mode`` at first, is asked for again when the state has moved by ``stale``; the search ends when it is farther than ``reach``
-    from where it began. The trust region is half a unit long at first, shrinks after a step against the turned force
-    and grows after a good one to its edge. Work is computed from the forces at both ends of a step: the energy is too
-    large to show it.
+    The mode, ``mode`` at first, is asked for again when the state has moved by ``stale``; the search ends when it is
+    farther than ``reach`` from where it began. The trust region is half a unit long at first, shrinks after a step
+    against the turned force and grows after a good one to its edge. Work is computed from the forces at both ends of a
+    step: the energy is too large to show it.
     """
     start, radius, evaluations, moved_since, steps = x, RADIUS, 1, np.inf, 0
     mode, residual = jnp.zeros_like(x) if mode is None else mode, float(problem.force(x))

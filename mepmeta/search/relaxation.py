@@ -142,8 +142,8 @@ def relax(
     r"""Descend to the minimum whose basin a state lies in, and make sure that it is a minimum.
 
     L-BFGS until the largest force on a particle is small, then Newton steps until it is below ``tol``. A symmetric
-    start can end on a saddle; so the lowest eigenvalues of the Hessian decide, and a negative one means a kick along its
-    mode and a new descent.
+    start can end on a saddle; so the lowest eigenvalues of the Hessian decide, and a negative one means a kick along
+    its mode and a new descent.
 
     Args:
         energy: twice differentiable callable, state of shape ``shape`` to scalar.

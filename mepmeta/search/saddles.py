@@ -117,9 +117,9 @@ def find_saddles(
     wanted = tolerance(tol, ENDPOINT_TOL, problem, x.dtype)
     around, residual = lowest(problem, x, modes + CANDIDATES, problem.geometry), float(problem.force(x))
     if around.negative or residual > STATIONARY:
-        lowest_value = around.values[0] * F / problem.units[1]
+        value = around.values[0] * F / problem.units[1]
         raise ValueError(
-            f"the state is no minimum: its lowest eigenvalue is {lowest_value:.3g}, the largest force {residual * F:.1e}"
+            f"the state is no minimum: its lowest eigenvalue is {value:.3g}, the largest force {residual * F:.1e}"
         )
     softest = [k for k in range(around.values.size) if around.values[k] > around.nothing][:modes]
     # A relaxed state is off by its force over the softest curvature.
@@ -159,8 +159,8 @@ def _follow(
     problem: Problem, x: Array, mode: Array, tol: float, max_steps: int
 ) -> tuple[Array, Modes, float] | None:
     """Up along a mode to a saddle of index one: state, lowest modes, the force left."""
-    x = _off(problem, x, mode, OFF)
-    found = newton(problem, x, tol=tol, max_steps=max_steps, rule=_continued(problem), mode=mode, stale=-1.0, widest=2.0)
+    x, rule = _off(problem, x, mode, OFF), _continued(problem)
+    found = newton(problem, x, tol=tol, max_steps=max_steps, rule=rule, mode=mode, stale=-1.0, widest=2.0)
     if found.ended != "converged":
         return None
     modes = lowest(problem, found.state, CANDIDATES, problem.geometry)

@@ -54,7 +54,7 @@ def log_determinant(H: sp.csc_array, across: np.ndarray | None = None) -> LogDet
     :math:`N\ln N` numbers; in a chain both are proportional to N.
 
     Args:
-        H: symmetric sparse matrix, shape ``(n, n)``; see :func:`hessian`.
+        H: symmetric sparse matrix, shape ``(n, n)``; see :func:`~mepmeta.spectra.hessian.hessian`.
         across: orthonormal columns Z, shape ``(n, k)``.
 
     Raises:
