@@ -61,19 +61,24 @@ def chain(n):
 SKYRMION = mm.Heisenberg((30, 30), mm.nearest_neighbours("square", 1.0, 0.3), [(0.15, Z)])
 
 
+#: Where curvatures are large the default tolerances, parts of the largest one, are coarser than what is asked here.
+ABSOLUTE = {"tol": 1e-6, "endpoint_tol": 1e-8}
+
+
 def run_of(name):
     if name == "spin":
         return PAPER, spheres, find(PAPER, X, -X)
     if name == "meridian":
         return PAPER, spheres, find(PAPER, X, -X, path=meridian())
     if name == "mueller brown":
-        return mueller_brown, mm.Flat(), find(mueller_brown, [-0.558, 1.442], [0.623, 0.028], geometry=mm.Flat())
+        ends, options = ([-0.558, 1.442], [0.623, 0.028]), {"geometry": mm.Flat(), **ABSOLUTE}
+        return mueller_brown, mm.Flat(), find(mueller_brown, *ends, **options)
     if name == "skyrmion":
         start = mm.skyrmion((30, 30), center=(14, 14), radius=3, width=2)
         return SKYRMION, spheres, find(SKYRMION, start, mm.ferromagnet((30, 30)))
     if name == "film":
         energy, start, end = mm.pd_fe_ir111()
-        return energy, spheres, find(energy, start, end)
+        return energy, spheres, find(energy, start, end, **ABSOLUTE)
     energy, start, end = chain(int(name.split()[1]))
     return energy, spheres, find(energy, start, end)
 
@@ -216,7 +221,7 @@ def test_the_residual_as_it_is_defined(runs, name):
         force = g - (2 if n == top else 1) * np.sum(g * tau) * tau
         largest = max(largest, np.linalg.norm(force, axis=-1).max())
     assert largest <= 1e-6 and r.residual <= 1e-6
-    if name != "spin":  # there the images lie on the path but for rounding
+    if name not in ("spin", "meridian"):  # there the images lie on the path but for rounding
         assert largest == pytest.approx(r.residual, rel=0.2)
 
 
