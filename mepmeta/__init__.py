@@ -5,8 +5,8 @@ nudged elastic band is a differentiable map from path to path with *metaparamete
 lowers the *barrier*, and *training* descends that loss through the band.
 
 Calls are compiled once for each program that an energy is, and a plain function is read anew at every call. Numbers
-that may vary without compiling again are given as ``jax.tree_util.Partial(function, number)``, or are those of an energy
-such as ``single_spin(K1, K2)``.
+that may vary without compiling again are given as ``jax.tree_util.Partial(function, number)``, or are those of an
+energy such as ``single_spin(K1, K2)``.
 """
 
 from mepmeta import methods, paths, tangents

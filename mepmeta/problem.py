@@ -65,6 +65,11 @@ class Problem:
         return lambda: ((i, j, blocks / self.units[0]) for i, j, blocks in pairs())
 
     @property
+    def live(self) -> Callable:
+        """Sites with a moment of an energy that tells them, as :meth:`~mepmeta.magnets.heisenberg.Heisenberg.live`."""
+        return self.energy.live
+
+    @property
     def units(self) -> tuple[float, float, float]:
         """Units of energy, length and force, as plain numbers."""
         energy, length = float(self.energy_unit), float(self.length_unit)

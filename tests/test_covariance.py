@@ -24,8 +24,8 @@ few = settings(max_examples=5)
 def chain(c, turn=None):
     """Four spins with all kinds of interactions; no symmetry but the one that turns all of it."""
     a, b, d = np.eye(3) if turn is None else turn
-    bonds = [mm.Bond((1,), 0.5 * c, 0.1 * c * d)]
-    return mm.Heisenberg((4,), bonds, [(1.0 * c, a), (-0.7 * c, d)], field=0.05 * c * b, periodic=False)
+    bonds, easy = [mm.Bond((1,), 0.5 * c, 0.1 * c * d)], c * jnp.array([1.0, 1.2, 0.9, 1.05])
+    return mm.Heisenberg((4,), bonds, [(easy, a), (-0.7 * c, d)], field=0.05 * c * b, periodic=False)
 
 
 def _landscape(c, a, x):

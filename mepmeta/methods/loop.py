@@ -127,8 +127,9 @@ def to_tolerance(
         residual, kept = keep(~refused, (d.residual, d.parts), (residual, found._replace(tangent=None)))
         k = d.steps
         # A last look that finds the path no good goes back, and is no iteration.
+        count = (~end & (k < steps)).astype(k.dtype)
         d = Descent(
-            path, memory, trust.astype(d.trust.dtype), k + (~end & (k < steps)).astype(k.dtype), residual, d.residuals.at[k].set(residual),
+            path, memory, trust.astype(d.trust.dtype), k + count, residual, d.residuals.at[k].set(residual),
             d.tops.at[k].set(jnp.max(kept.energies)), kept, d.refused + refused.astype(k.dtype),
         )  # fmt: skip
         return _Carry(d, best, end)

@@ -121,9 +121,7 @@ def _stepper(
 
 
 @jax.jit
-def _advance(
-    energy: Callable, S: Array, key: Array, constants: tuple[Array, ...], begin: Array, end: Array
-) -> Array:
+def _advance(energy: Callable, S: Array, key: Array, constants: tuple[Array, ...], begin: Array, end: Array) -> Array:
     step = _stepper(energy, *constants)
     return lax.fori_loop(begin, end, lambda i, S: step(S, jax.random.fold_in(key, i)), S)
 

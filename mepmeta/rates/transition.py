@@ -18,7 +18,7 @@ from mepmeta.problem import Problem, pose
 from mepmeta.rates.zero_modes import ZeroModes, zero_modes
 from mepmeta.spectra.factors import log_determinant
 from mepmeta.spectra.hessian import matrix
-from mepmeta.spectra.modes import ZERO, eigenpairs, reproducible
+from mepmeta.spectra.modes import ZERO, eigenpairs, live_coordinates, reproducible
 
 __all__ = ["TransitionRate", "time_unit", "transition_rate"]
 
@@ -166,9 +166,7 @@ def transition_rate(
             f"the saddle lies at {E1 * unit:.6g}, not above the minimum at {E0 * unit:.6g}: they do not belong together"
         )
     matrices = [matrix(problem, x, problem.geometry) for x in states]
-    # A spin on which no energy depends, at a site without a moment, has no part in the transition.
-    rows = sum(np.asarray(abs(H).sum(axis=0)).reshape(2, -1) for H in matrices).any(axis=0)
-    live = np.flatnonzero(np.tile(rows, 2))
+    live = live_coordinates(problem, matrices[0].shape[0])  # a spin without a moment has no part in the transition
     soft = None if soft is None else soft / unit
     MS, TS = (
         _stationary(problem, x, sp.csc_array(H[live][:, live]), live, name, index, soft)

@@ -1,221 +1,19 @@
-"""The search behind ``find_mep``: a band between its chunks of iterations, and what is decided there."""
+"""What a search decides: when to look for the saddle, what counts as it, and when the answer is no."""
 
-from typing import Any, NamedTuple
-
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
-from scipy.interpolate import CubicHermiteSpline
-from tqdm import tqdm
 
-from mepmeta import paths
-from mepmeta.force import Tangent
-from mepmeta.methods.loop import CHUNK
-from mepmeta.problem import Problem
-from mepmeta.search import band
-from mepmeta.search.newton import Stationary, lowest_mode, newton
-from mepmeta.search.relaxation import downhill
-from mepmeta.search.result import StationaryPoint, extrema, profile_of
-from mepmeta.spectra.modes import POWER_STEPS, Modes, largest_curvatures, lowest
+from mepmeta.search.result import StationaryPoint, highest, profile_of
+from mepmeta.search.state import COARSE, Search
 
-__all__ = ["PROMINENCE", "Search", "converge", "highest"]
+__all__ = ["PROMINENCE", "converge"]
 
 #: A saddle is first looked for when the residual has come to this, in units of force, and to this part of the largest
 #: so far; after a failure, when it has come to the next part of what it was.
 FIRST, EASED, AGAIN = 0.03, 0.3, 0.05
-#: The saddle is the band's own when it is found within this part of the length of the path from its highest point;
-#: while the band is under way looking for it may take so many Newton steps.
-OWN, EARLY, LATE = 0.1, 40, 300
-#: A saddle with several negative modes is left along one of them this often, by so much of the unit of length.
-KICKS, KICK = 6, 0.3
-#: The saddle is refined to this part of the tolerance of the path.
-SHARPER = 1e-3
-#: Half-way between two images the energy may be off the profile by this part of its range; beyond, images are too few.
-COARSE = 0.25
+#: A path is bent away from what is no saddle of index one this often.
+KICKS = 6
 #: A maximum or minimum of the profile counts when it stands out by this part of the range of energies.
 PROMINENCE = 1e-3
-
-
-class Trial(NamedTuple):
-    """A search for the saddle from the highest point of the band: what it found, and why that is not it, or ""."""
-
-    point: StationaryPoint
-    far: bool
-    why: str
-
-
-class Search:
-    """One search: the band between its chunks of iterations, and the counts. All in units of the problem."""
-
-    def __init__(
-        self,
-        problem: Problem,
-        path: Array,
-        methods: tuple[Any, Any, Any, int],
-        tangent: Tangent,
-        beta: float,
-        max_steps: int,
-        bar: tqdm,
-    ):
-        self.problem, self.path, self.tangent, self.bar = problem, path, tangent, bar
-        self.approach, self.finish, self.fallback, self.patience = methods
-        self.beta, self.max_steps = self._real(beta), max_steps
-        middle = float(largest_curvatures(problem, path[path.shape[0] // 2][None], problem.geometry)[0])
-        self.stiffness = self._real(max(1.0, middle) if np.isfinite(middle) else 1.0)
-        self.residual, self.steps, self.evaluations, self.largest = np.inf, 0, 6 * POWER_STEPS, 0.0
-        self.parts, self.history, self.used, self.too_few = None, [], [], False
-        self.release()
-
-    def _real(self, x: float) -> Array:
-        return jnp.asarray(x, self.path.dtype)
-
-    def restart(self) -> None:
-        """Forget what the method has learned: the path or the force has become another one."""
-        self.method = self.finish if np.any(self.held) else self.approach
-        self.memory, self.trust, self.largest, self.since = self.method.init(self.path[1:-1]), self._real(1), 0.0, 0
-
-    def release(self) -> None:
-        """Let every inner image move."""
-        self.held = jnp.zeros(self.path.shape[0] - 2, bool)
-        self.restart()
-
-    @property
-    def top(self) -> int:
-        """The highest inner image."""
-        return 1 + int(jnp.argmax(self.parts.energies[1:-1]))
-
-    @property
-    def rounding(self) -> float:
-        """The least force that can be told from zero."""
-        return 100 * float(jnp.finfo(self.path.dtype).eps) * float(self.stiffness)
-
-    def run(self, tol: float, at_most: float = np.inf) -> bool:
-        """Iterate until the residual is below ``tol``; False when the iterations are used up or the band is lost."""
-        last, stuck = min(self.max_steps, self.steps + at_most), False
-        while True:
-            if self.since >= self.patience and self.coarseness() > COARSE:
-                self.too_few = True
-                return False
-            if self.fallback is not None and self.since >= self.patience:
-                # The method creeps: the other one's turn.
-                other = self.method is not self.fallback
-                self.restart()
-                if other:
-                    self.method, self.memory = self.fallback, self.fallback.init(self.path[1:-1])
-            steps = jnp.asarray(min(CHUNK, max(last - self.steps, 0)), jnp.int32)
-            d = band.run(
-                self.problem, self.path, self.method, self.memory, self.trust, self.held, self.stiffness, self.beta,
-                self._real(tol), jnp.asarray(self.steps, jnp.int32), steps, tangent=self.tangent,
-            )  # fmt: skip
-            k = int(d.steps)
-            self.evaluations += (k + 1) * (self.path.shape[0] - 2)
-            self.residual, finite = float(d.residual), np.all(np.isfinite(d.parts.energies))
-            if not (np.isfinite(self.residual) and finite):
-                self.residual = np.inf
-                return False
-            self.path, self.memory, self.trust, self.parts = d.path, d.memory, d.trust, d.parts
-            self._record(k, np.stack([d.residuals, d.tops], axis=-1))
-            if self.residual <= tol or self.steps >= last or (stuck and k == 0):
-                return self.residual <= tol
-            stuck = k < int(steps)
-            if stuck:  # moves that fold the path have been limited to nothing: take the folds out
-                pinned = jnp.pad(self.held, 1, constant_values=True)
-                self.path = paths.unfolded(self.path, pinned, self.problem.geometry)
-                self.memory, self.trust = self.method.init(self.path[1:-1]), self._real(1)
-
-    def _record(self, k: int, rows: np.ndarray) -> None:
-        self.steps, self.since = self.steps + k, self.since + k
-        self.largest = max(self.largest, float(rows[: k + 1, 0].max()))
-        self.history.append(rows[1 : k + 1])
-        name = type(self.method).__name__
-        if self.used and self.used[-1][0] == name:
-            name, before = self.used.pop()
-            k += before
-        self.used.append((name, k))
-        self.bar.update(len(self.history[-1]))
-        E, _, F = self.problem.units
-        barrier = E * float(jnp.max(self.parts.energies) - self.parts.energies[0])
-        self.bar.set_postfix(barrier=f"{barrier:.6g}", residual=f"{F * self.residual:.1e}")
-
-    def profile(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Positions of the images, their energies, and the slopes along the path there."""
-        s, slopes = band.slopes(self.problem, self.path, self.parts.unit)
-        return np.asarray(s), np.asarray(self.parts.energies), np.asarray(slopes)
-
-    def coarseness(self) -> float:
-        """How far the energy half-way between images is from the profile, as a part of the range of energies."""
-        profile = profile_of(*self.profile())
-        half = (profile.x[:-1] + profile.x[1:]) / 2
-        states = paths.at_positions(self.path, jnp.asarray(profile.x), jnp.asarray(half), self.problem.geometry)
-        self.evaluations += half.size
-        off = np.abs(np.asarray(self.problem.energies(states)) - profile(half))
-        return float(off.max() / max(np.ptp(self.parts.energies), np.finfo(float).tiny))
-
-    def at(self, position: float, s: np.ndarray) -> Array:
-        """The state at a distance along the path."""
-        return paths.at_positions(self.path, jnp.asarray(s), self._real(position)[None], self.problem.geometry)[0]
-
-    def modes(self, x: Array, k: int = 4) -> Modes:
-        modes = lowest(self.problem, x, k, self.problem.geometry)
-        self.evaluations += 2 * modes.products
-        return modes
-
-    def refined(self, x: Array, *, climb: bool, tol: float, steps: int, reach: float = np.inf) -> Stationary:
-        """The stationary state near x, a saddle or a minimum."""
-        rule = lowest_mode(self.problem) if climb else None
-        tol = max(SHARPER * tol, self.rounding)
-        found = newton(self.problem, x, tol=tol, max_steps=steps, rule=rule, reach=reach)
-        self.evaluations += found.evaluations
-        return found
-
-    def described(self, x: Array, position: float) -> StationaryPoint:
-        """A stationary state with its modes."""
-        modes = self.modes(x)
-        value, force = float(self.problem.energies(x[None])[0]), float(self.problem.force(x))
-        self.evaluations += 1
-        return StationaryPoint(x, value, float(position), force, modes.values, modes.negative, modes.zero)
-
-    def trial(self, position: float, s: np.ndarray, tol: float, late: bool) -> Trial:
-        """Look for the saddle from a point of the band; nothing of the band changes."""
-        x, own = self.at(position, s), OWN * s[-1]
-        reach = np.inf if late else own
-        found = self.refined(x, climb=True, tol=tol, steps=LATE if late else EARLY, reach=reach)
-        if found.ended != "converged":
-            point = StationaryPoint(found.state, np.nan, position, found.residual, np.zeros(0), 0, 0)
-            if found.ended == "not finite":
-                return Trial(point, True, "the energy is not finite at the highest point of the path")
-            force = f"{found.residual * self.problem.units[2]:.1e}"
-            return Trial(point, True, f"the highest point was not refined into a saddle: the force is still {force}")
-        point = self.described(found.state, position)
-        why = "" if point.index == 1 else f"it has {point.index or 'no'} negative modes"
-        return Trial(point, self.problem.distance(x, found.state) > own, why)
-
-    def adopt(self, saddle: StationaryPoint) -> None:
-        """Bend the path so that the image nearest to a saddle becomes the saddle, and stays there."""
-        n = 1 + int(np.argmin(self.problem.distances(self.path[1:-1], saddle.state)))
-        self.bend(n, self.problem.way(self.path[n], saddle.state))
-        self.path = self.path.at[n].set(saddle.state)
-        self.held = self.held.at[n - 1].set(True)
-        self.restart()
-
-    def bend(self, n: int, move: Array) -> None:
-        """Bend the path at image n."""
-        self.path = paths.bent(self.path, n, move, self.problem.geometry)
-        self.release()
-
-    def kick(self, x: Array) -> bool:
-        """Bend the path along the lowest mode of x that is not the path's own; False where there is none."""
-        modes = self.modes(x)
-        along = jnp.ravel(self.parts.unit[self.top - 1])
-        others = [v for v in modes.vectors[: modes.negative] if jnp.vdot(jnp.ravel(v), along) ** 2 < 0.5]
-        if others:
-            self.bend(self.top, self.problem.way(x, downhill(self.problem, x, others[0], KICK)))
-        return bool(others)
-
-    def turns_back(self, n: int) -> bool:
-        """Whether the ways from an image to its two neighbours lead the same way."""
-        one, other = (self.problem.way(self.path[n], self.path[m]) for m in (n - 1, n + 1))
-        return float(jnp.vdot(one, other)) > 0
 
 
 def converge(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint | None, str]:
@@ -287,9 +85,3 @@ def converge(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint |
     if not np.isfinite(search.residual):
         return None, "the band diverged: an image or its energy became infinite"
     return None, f"the residual is {search.residual * F:.1e} after {search.steps} iterations, wanted {tol * F:.1e}"
-
-
-def highest(profile: CubicHermiteSpline) -> float:
-    """Position of the highest point of a profile."""
-    turns = np.array([profile.x[0], *extrema(profile, 0), profile.x[-1]])
-    return float(turns[np.argmax(profile(turns))])

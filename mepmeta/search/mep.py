@@ -25,12 +25,13 @@ from mepmeta.force import TANGENTS, Tangent
 from mepmeta.geometry import Flat, Geometry
 from mepmeta.methods import FIRE, LBFGS
 from mepmeta.neb import NEB, NEBParams
-from mepmeta.paths import arc_length, bent
-from mepmeta.problem import Problem, pose, tolerance
-from mepmeta.search.converge import PROMINENCE, Search, converge, highest
-from mepmeta.search.relaxation import LEVEL, relaxed
-from mepmeta.search.result import MEP, StationaryPoint, extrema, profile_of
-from mepmeta.spectra.modes import lowest
+from mepmeta.problem import pose, tolerance
+from mepmeta.search.converge import converge
+from mepmeta.search.first_path import first_path
+from mepmeta.search.relaxation import relaxed
+from mepmeta.search.report import reported
+from mepmeta.search.result import MEP
+from mepmeta.search.state import Search
 
 __all__ = ["find_mep"]
 
@@ -42,10 +43,6 @@ IMAGES = 14, 28, 56
 TOL = 1e-7
 #: Two states closer than this part of the unit are one.
 SAME = 1e-3
-#: A first path on which the energy is not finite is bent by so much of the unit of length, and more, so often.
-BEND, BENDS = 0.1, 6
-#: An extremum of the profile this near to the saddle, in distances between images, is the saddle.
-NEARBY = 0.5
 
 
 def find_mep(
@@ -223,102 +220,7 @@ def _search(
         evaluations = band.evaluations
         if not band.too_few:
             break
-    return _result(band, saddle, [*notes, why], wanted)
-
-
-def first_path(problem: Problem, start: Array, end: Array, n_images: int) -> Array:
-    """Equidistant images on the shortest way; of several, the one whose highest energy is lowest.
-
-    Several there are between antipodal spins. They then turn through a direction in which the lowest modes of the start
-    lead, so that no axis of the coordinates decides. A way on which the energy is not finite is bent.
-    """
-    t = jnp.linspace(0, 1, n_images, dtype=start.dtype)
-    line = problem.line(start, end, t)
-    if bool(problem.geometry.ambiguous(start, end)):
-        modes = lowest(problem, start, 2, problem.geometry).vectors
-        ways = [jax.vmap(lambda t, v=v: problem.geometry.through(start, end, v, t))(t) for v in (*modes, *-modes)]
-        heights = np.array([float(jnp.max(problem.energies(way))) for way in ways])
-        if np.isfinite(heights).any():
-            level = LEVEL * max(1.0, np.nanmax(np.abs(heights[np.isfinite(heights)])))
-            line = ways[int(np.argmax(heights <= np.nanmin(heights) + level))]
-    for turn in range(1, BENDS):
-        if np.all(np.isfinite(problem.energies(line))):
-            break
-        rough = jnp.mod(0.6180339887498949 * jnp.arange(1, start.size + 1, dtype=start.dtype) ** 2, 1) - 0.5
-        move = BEND * turn * rough.reshape(start.shape) / jnp.max(problem.geometry.sizes(rough.reshape(start.shape)))
-        line = bent(problem.line(start, end, t), n_images // 2, move, problem.geometry)
-    return line
-
-
-def _result(search: Search, saddle: StationaryPoint | None, notes: list[str], tol: float) -> MEP:
-    problem, path, points, interpolated = search.problem, search.path, [], 0.0
-    if search.parts is None:  # nothing was iterated
-        energies = np.asarray(problem.energies(path))
-        position = np.asarray(arc_length(path, geometry=problem.geometry))
-        slopes, top = np.zeros_like(energies), int(np.argmax(energies))
-    else:
-        position, energies, slopes = search.profile()
-        profile = profile_of(position, energies, slopes)
-        interpolated, top = float(profile(highest(profile)) - energies[0]), search.top
-    if saddle is not None:
-        held = 1 + np.flatnonzero(np.asarray(search.held))
-        if held.size:  # the image that became the saddle
-            saddle = saddle._replace(position=float(position[held[0]]))
-        points = [search.described(path[0], 0.0), search.described(path[-1], position[-1])]
-        before = energies[0]
-        for turn in extrema(profile, PROMINENCE * np.ptp(energies)):
-            higher, before = profile(turn) > before, profile(turn)
-            if abs(turn - saddle.position) < NEARBY * position[-1] / position.size:
-                points.append(saddle)
-                continue
-            point = search.refined(search.at(turn, position), climb=bool(higher), tol=tol, steps=300)
-            if point.ended == "converged":
-                points.append(search.described(point.state, turn))
-            else:
-                at = turn * problem.units[1]
-                notes = [*notes, f"an extremum at {at:.3g} along the path was not refined into a stationary point"]
-        points.sort(key=lambda p: p.position)
-    none = StationaryPoint(path[top], float(energies[top]), float(position[top]), np.inf, np.zeros(0), 0, 0)
-    found = saddle or none
-    if problem.by_differences:
-        notes = [*notes, "second derivatives are differences of forces, the energy has none of its own"]
-    if path.dtype == jnp.float32:
-        known_to = 4 * float(jnp.finfo(path.dtype).eps * np.abs(energies).max()) * problem.units[0]
-        notes = [*notes, f"single precision: energies are known to {known_to:.1g}"]
-    message = "; ".join(note for note in notes if note) or "converged on a saddle with one negative mode"
-    if found.zero_modes:
-        message += f"; {found.zero_modes} zero modes of the saddle: a continuous symmetry moves it"
-    history = np.concatenate(search.history) if search.history else np.zeros((0, 2))
-    E, length, F = problem.units
-    return MEP(
-        path=problem.outside(path, axis=1),
-        energies=energies * E,
-        position=position * length,
-        slopes=slopes * F,
-        barrier=(found.energy - float(energies[0])) * E,
-        reverse_barrier=(found.energy - float(energies[-1])) * E,
-        interpolated_barrier=interpolated * E,
-        saddle=problem.outside(found.state),
-        eigenvalues=found.eigenvalues * (E / length**2),
-        zero_modes=found.zero_modes,
-        points=tuple(_public(problem, p) for p in points),
-        residual=search.residual * F,
-        steps=search.steps,
-        evaluations=search.evaluations,
-        history=history * np.array([F, E]),
-        methods=tuple(search.used),
-        converged=saddle is not None,
-        message=message,
-    )
-
-
-def _public(problem: Problem, p: StationaryPoint) -> StationaryPoint:
-    """A stationary point in the arrays and units of the caller."""
-    E, length, F = problem.units
-    return p._replace(
-        state=problem.outside(p.state), energy=p.energy * E, position=p.position * length, residual=p.residual * F,
-        eigenvalues=p.eigenvalues * (E / length**2),
-    )  # fmt: skip
+    return reported(band, saddle, [*notes, why], wanted)
 
 
 def _checked(

@@ -50,8 +50,8 @@ class MEP:
         eigenvalues: lowest eigenvalues of the Hessian there; one is negative when ``converged``.
         zero_modes: how many of its eigenvalues are zero.
         points: all minima and saddles on the path in order, :class:`StationaryPoint` s, the ends included.
-        residual: largest force across the path on a particle of an inner image that is not held on a saddle; energy over
-            coordinate, for spins over radian.
+        residual: largest force across the path on a particle of an inner image that is not held on a saddle; energy
+            over coordinate, for spins over radian.
         steps: iterations of the band.
         evaluations: gradients of a state that were computed, checks and endpoints included; a Hessian-vector product
             counts two.
@@ -146,3 +146,9 @@ def extrema(profile: CubicHermiteSpline, prominence: float) -> list[float]:
         else:
             break
     return [float(t) for t in turns[1:-1]]
+
+
+def highest(profile: CubicHermiteSpline) -> float:
+    """Position of the highest point of a profile."""
+    turns = np.array([profile.x[0], *extrema(profile, 0), profile.x[-1]])
+    return float(turns[np.argmax(profile(turns))])

@@ -155,9 +155,7 @@ def _continued(problem: Problem) -> Rule:
     return rule
 
 
-def _follow(
-    problem: Problem, x: Array, mode: Array, tol: float, max_steps: int
-) -> tuple[Array, Modes, float] | None:
+def _follow(problem: Problem, x: Array, mode: Array, tol: float, max_steps: int) -> tuple[Array, Modes, float] | None:
     """Up along a mode to a saddle of index one: state, lowest modes, the force left."""
     x, rule = _off(problem, x, mode, OFF), _continued(problem)
     found = newton(problem, x, tol=tol, max_steps=max_steps, rule=rule, mode=mode, stale=-1.0, widest=2.0)

@@ -23,6 +23,7 @@ __all__ = [
     "curvature_scale",
     "eigenpairs",
     "largest_curvatures",
+    "live_coordinates",
     "lowest",
     "lowest_eigenpairs",
     "lowest_modes",
@@ -122,8 +123,8 @@ def lowest_modes(energy: Callable[[Array], Array], x: Array, k: int = 4, *, geom
     with the projection P on the tangent space. At a stationary state this is the Hessian of the energy on the
     space of states; on spheres it contains the term :math:`-(\partial E\cdot S)\,v` of the constraint. Up to 600
     degrees of freedom all of it is made. A larger one that is sparse (:func:`~mepmeta.spectra.hessian.hessian`) is
-    factorised; else Lanczos iterations (ARPACK) use products with :math:`\mathcal H` only. Coordinates on which the
-    energy does not depend, such as the spin of a site without a moment, are left out of a matrix.
+    factorised; else Lanczos iterations (ARPACK) use products with :math:`\mathcal H` only. Spins of sites
+    without a moment (:meth:`~mepmeta.magnets.heisenberg.Heisenberg.live`) have no modes.
 
     Args:
         energy: twice differentiable callable, state of shape ``shape`` to scalar.
@@ -153,13 +154,21 @@ def lowest(energy: Callable, x: Array, k: int, geometry: Geometry) -> Modes:
     """:func:`lowest_modes`, unchecked."""
     n = degrees_of_freedom(geometry, x.shape, x.dtype)
     if n <= DENSE or is_local(energy, geometry):
-        products = 1 if is_local(energy, geometry) else n
-        values, columns, scale = eigenpairs(matrix(energy, x, geometry), k)
+        products, live = 1 if is_local(energy, geometry) else n, live_coordinates(energy, n)
+        values, some, scale = eigenpairs(matrix(energy, x, geometry)[live][:, live], k)
+        columns = np.zeros((n, values.size))
+        columns[live] = some
     else:
         values, columns, scale, products = _lanczos(energy, x, k, geometry, n)
     columns = reproducible(values, columns, scale)
     vectors = _tangents(x, jnp.asarray(columns.T, x.dtype), geometry)
     return Modes(np.asarray(values), vectors, scale, products)
+
+
+def live_coordinates(energy: Callable, n: int) -> np.ndarray:
+    """Which of the n coordinates of tangent vectors belong to spins with a moment: all, if the energy does not tell."""
+    sites = np.ravel(energy.live()) if hasattr(energy, "live") else np.ones(1, bool)
+    return np.flatnonzero(np.tile(sites, n // sites.size)) if sites.any() else np.arange(n)
 
 
 @partial(jax.jit, static_argnums=2)
@@ -191,15 +200,8 @@ def eigenpairs(H: sp.csc_array, k: int) -> tuple[np.ndarray, np.ndarray, float]:
 
     Lanczos with the inverse of H shifted to above zero. The signs of factors say that the shift suffices, and how many
     eigenvalues there are up to the highest one found: Lanczos sees one direction of a degenerate eigenspace, so it
-    looks again, across what it has found, until none is missing. Small matrices are diagonalised. Rows of nothing but
-    zeros are left out, unless all are.
+    looks again, across what it has found, until none is missing. Small matrices are diagonalised.
     """
-    live = np.flatnonzero(np.abs(H).sum(axis=0))
-    if 0 < live.size < H.shape[0]:
-        values, some, scale = eigenpairs(sp.csc_array(H[live][:, live]), k)
-        vectors = np.zeros((H.shape[0], values.size))
-        vectors[live] = some
-        return values, vectors, scale
     n = H.shape[0]
     if n <= DENSE or k > n // 4:
         values, vectors = np.linalg.eigh(H.toarray())

@@ -1,0 +1,87 @@
+"""What a search has found, told to its caller: every stationary point on the path, and how it ended."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from mepmeta.paths import arc_length
+from mepmeta.problem import Problem
+from mepmeta.search.converge import PROMINENCE
+from mepmeta.search.result import MEP, StationaryPoint, extrema, highest, profile_of
+from mepmeta.search.state import LATE, Search
+
+__all__ = ["reported"]
+
+#: An extremum of the profile this near to the saddle, in distances between images, is the saddle.
+NEARBY = 0.5
+
+
+def reported(search: Search, saddle: StationaryPoint | None, notes: list[str], tol: float) -> MEP:
+    """The result of a search, in the arrays and units of the caller, with all stationary points on the path."""
+    problem, path, points, interpolated = search.problem, search.path, [], 0.0
+    if search.parts is None:  # nothing was iterated
+        energies = np.asarray(problem.energies(path))
+        position = np.asarray(arc_length(path, geometry=problem.geometry))
+        slopes, top = np.zeros_like(energies), int(np.argmax(energies))
+    else:
+        position, energies, slopes = search.profile()
+        profile = profile_of(position, energies, slopes)
+        interpolated, top = float(profile(highest(profile)) - energies[0]), search.top
+    if saddle is not None:
+        held = 1 + np.flatnonzero(np.asarray(search.held))
+        if held.size:  # the image that became the saddle
+            saddle = saddle._replace(position=float(position[held[0]]))
+        points = [search.described(path[0], 0.0), search.described(path[-1], position[-1])]
+        before = energies[0]
+        for turn in extrema(profile, PROMINENCE * np.ptp(energies)):
+            higher, before = profile(turn) > before, profile(turn)
+            if abs(turn - saddle.position) < NEARBY * position[-1] / position.size:
+                points.append(saddle)
+                continue
+            point = search.refined(search.at(turn, position), climb=bool(higher), tol=tol, steps=LATE)
+            if point.ended == "converged":
+                points.append(search.described(point.state, turn))
+            else:
+                at = turn * problem.units[1]
+                notes = [*notes, f"an extremum at {at:.3g} along the path was not refined into a stationary point"]
+        points.sort(key=lambda p: p.position)
+    none = StationaryPoint(path[top], float(energies[top]), float(position[top]), np.inf, np.zeros(0), 0, 0)
+    found = saddle or none
+    if problem.by_differences:
+        notes = [*notes, "second derivatives are differences of forces, the energy has none of its own"]
+    if path.dtype == jnp.float32:
+        known_to = 4 * float(jnp.finfo(path.dtype).eps * np.abs(energies).max()) * problem.units[0]
+        notes = [*notes, f"single precision: energies are known to {known_to:.1g}"]
+    message = "; ".join(note for note in notes if note) or "converged on a saddle with one negative mode"
+    if found.zero_modes:
+        message += f"; {found.zero_modes} zero modes of the saddle: a continuous symmetry moves it"
+    history = np.concatenate(search.history) if search.history else np.zeros((0, 2))
+    E, length, F = problem.units
+    return MEP(
+        path=problem.outside(path, axis=1),
+        energies=energies * E,
+        position=position * length,
+        slopes=slopes * F,
+        barrier=(found.energy - float(energies[0])) * E,
+        reverse_barrier=(found.energy - float(energies[-1])) * E,
+        interpolated_barrier=interpolated * E,
+        saddle=problem.outside(found.state),
+        eigenvalues=found.eigenvalues * (E / length**2),
+        zero_modes=found.zero_modes,
+        points=tuple(_public(problem, p) for p in points),
+        residual=search.residual * F,
+        steps=search.steps,
+        evaluations=search.evaluations,
+        history=history * np.array([F, E]),
+        methods=tuple(search.used),
+        converged=saddle is not None,
+        message=message,
+    )
+
+
+def _public(problem: Problem, p: StationaryPoint) -> StationaryPoint:
+    """A stationary point in the arrays and units of the caller."""
+    E, length, F = problem.units
+    return p._replace(
+        state=problem.outside(p.state), energy=p.energy * E, position=p.position * length, residual=p.residual * F,
+        eigenvalues=p.eigenvalues * (E / length**2),
+    )  # fmt: skip
