@@ -19,7 +19,7 @@ from jax.tree_util import Partial, register_dataclass
 from mepmeta.geometry import Geometry, Spheres
 from mepmeta.spectra.modes import largest_curvatures
 
-__all__ = ["Problem", "pose", "tolerance"]
+__all__ = ["ROUNDINGS", "Problem", "pose", "tolerance"]
 
 #: The least force that can be told from zero, in roundings of the unit of force.
 ROUNDINGS = 100

@@ -13,7 +13,7 @@ from mepmeta.force import Parts
 from mepmeta.geometry import Flat, Geometry
 from mepmeta.methods import LBFGS
 from mepmeta.methods.loop import CHUNK, Descent, to_tolerance
-from mepmeta.problem import Problem, pose, tolerance
+from mepmeta.problem import ROUNDINGS, Problem, pose, tolerance
 from mepmeta.search.newton import newton
 from mepmeta.spectra.modes import POWER_STEPS, Modes, lowest
 
@@ -103,6 +103,9 @@ def relaxed(problem: Problem, x: Array, tol: float | None, max_steps: int) -> Re
         modes = lowest(problem, x, 4, problem.geometry)
         evaluations, steps = evaluations + found.evaluations + 2 * modes.products, steps + found.steps
         minimum = modes.negative == 0
+        if tol is None:  # far from the origin a coordinate has fewer digits
+            digits = float(jnp.max(jnp.abs(x)) * jnp.finfo(x.dtype).eps)
+            wanted = max(wanted, ROUNDINGS * digits * modes.scale)
         if residual <= wanted and minimum and tol is None and wanted > ENDPOINT_TOL * modes.scale > 0:
             # Where it began the energy is stiffer than here: the unit of force is that of the minimum.
             least = tolerance(None, ENDPOINT_TOL * modes.scale, problem, x.dtype)
