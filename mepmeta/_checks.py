@@ -41,7 +41,7 @@ def check_untraced(name: str, *values: Any) -> None:
     """A search decides on numbers, so it cannot be compiled or mapped over as a whole."""
     if not known(*values):
         raise ValueError(
-            f"{name} is a search that decides on numbers: it cannot run under jax.jit, vmap or grad. Call it outside, "
+            f"{name} is a search that decides on numbers: it cannot run under jax.jit or vmap. Call it outside, "
             "one problem at a time; the derivative of a barrier by constants of the energy is jax.grad of find_mep(...)"
         )
 

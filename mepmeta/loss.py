@@ -229,7 +229,8 @@ def loss_and_gradient(
 def _judge(overestimates: Array, energy: Energy, paths: Array) -> None:
     """An overestimate that is not finite comes from an energy that is not."""
     if known(overestimates) and not np.all(np.isfinite(overestimates)):
-        check_energies(np.array([[energy(x) for x in path] for path in paths]))
+        E = np.array([[energy(x) for x in path] for path in paths])
+        check_energies(E[0] if len(E) == 1 else E)
         raise ValueError("the energy is not finite between two images")
 
 

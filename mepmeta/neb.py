@@ -160,10 +160,11 @@ def neb_step(
     """
     energy, path = _checked(energy, path, params, geometry, tangent, spring)
     after, energies = _step_jit(energy, path, params, geometry, tangent, spring, climb)
-    if energies is not None:
+    if energies is None and known(after):
+        energies = _energies(energy, path, False)
+    if known(after):
         check_energies(energies, distinct=tangent == "improved")
     if known(after) and not np.all(np.isfinite(after)):
-        check_energies(_energies(energy, path, False))
         raise ValueError(
             "the step is not finite: an image lies exactly between two coincident neighbours, so that its "
             "tangent is zero, or the step size overflows"
@@ -298,8 +299,8 @@ def iterated_batch(energy: Energy, paths: Array, *options: Any) -> Iteration:
 
 
 def _judge(r: Iteration, energy: Energy, paths: Array, tangent: Tangent) -> None:
-    """A band that no iteration moved, or whose tangent is undefined, was given energies that are no good."""
-    if known(r) and (tangent == "improved" or np.any(np.asarray(r.diverged) & (np.asarray(r.steps) == 0))):
+    """The energies that the iterations began with are finite."""
+    if known(r):
         check_energies(_energies(energy, paths, r.steps.ndim > 0), distinct=tangent == "improved")
 
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from mepmeta._checks import (
     check_count,
+    check_energies,
     check_energy,
     check_option,
     check_params,
@@ -75,8 +76,8 @@ def find_mep(
 
     .. math:: \text{residual} = \max_{n,i}\,\big|\,(\partial E - (\partial E\cdot\hat\tau)\,\hat\tau)_{n,i}\big|
 
-    over the images n that are not held and the particles i. Everything is computed in units that are measured from the
-    energy itself, so a change of units changes nothing but the units of the result.
+    over the particles i and the images n that are not held on a saddle, where the force is smaller still. Everything is
+    computed in units that are measured from the energy itself, so a change of units changes those of the result only.
 
     Args:
         energy: twice differentiable callable, state of shape ``shape`` to scalar.
@@ -178,6 +179,7 @@ def _search(
     problem = pose(energy, geometry, start, end)
     ends = [problem.inside(x) for x in (start, end)]
     ends = [problem.moved_by(x, jnp.zeros_like(x)) for x in ends]
+    check_energies(problem.energies(jnp.stack(ends)))
     notes, evaluations, reached, together = [], 0, True, False
     try:
         if relax_endpoints:

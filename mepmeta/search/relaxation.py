@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from mepmeta._checks import check_count, check_energy, check_positive, check_state, check_untraced
+from mepmeta._checks import check_count, check_energies, check_energy, check_positive, check_state, check_untraced
 from mepmeta.force import Parts
 from mepmeta.geometry import Flat, Geometry
 from mepmeta.methods import LBFGS
@@ -85,7 +85,7 @@ def relaxed(problem: Problem, x: Array, tol: float | None, max_steps: int) -> Re
     """:func:`relax` of a state in units of the problem, unchecked; its numbers are in the units of the caller."""
     real, start = lambda value: jnp.asarray(value, x.dtype), x  # noqa: E731
     wanted = tolerance(tol, ENDPOINT_TOL, problem, x.dtype)
-    kicks, evaluations, steps, minimum = 0, 2 * POWER_STEPS, 0, False
+    kicks, evaluations, steps, minimum, cliffs = 0, 2 * POWER_STEPS, 0, False, 0
     modes, memory, trust = Modes(np.zeros(0), jnp.zeros((0, *x.shape), x.dtype), 0.0, 0), MINIMISER.init(x[None]), 1.0
     # Quasi-Newton while it is fast; where it creeps, or close to the minimum, Newton steps.
     near, residual = max(wanted, NEAR), np.inf
@@ -93,6 +93,7 @@ def relaxed(problem: Problem, x: Array, tol: float | None, max_steps: int) -> Re
         most = min(CHUNK, max_steps - steps)
         d = _descend(problem, x[None], memory, real(trust), real(near), jnp.asarray(most, jnp.int32))
         x, memory, trust, residual = d.path[0], d.memory, d.trust, float(d.residual)
+        cliffs += int(d.refused)
         steps, evaluations = steps + int(d.steps), evaluations + int(d.steps) + 1
         if int(d.steps) < most:
             break
@@ -128,6 +129,8 @@ def relaxed(problem: Problem, x: Array, tol: float | None, max_steps: int) -> Re
         message = f"the largest force is {residual * F:.1e} after {steps} steps, wanted {wanted * F:.1e}"
         if why == "stuck" and x.dtype == jnp.float32:
             message += ": single precision ends there"
+        if cliffs:
+            message += f"; {cliffs} moves were taken back, to where the energy is not finite"
     else:
         message = f"a stationary state with {modes.negative} negative eigenvalues that {kicks} kicks did not leave"
     return Relaxed(x, value * E, residual * F, moved * length, kicks, modes, evaluations, converged, message)
@@ -178,6 +181,7 @@ def relax(
     check_untraced("relax", energy)
     problem = pose(energy, geometry, state, unit=unit)
     x = problem.inside(state)
+    check_energies(problem.energies(x[None]))
     found = relaxed(problem, problem.moved_by(x, jnp.zeros_like(x)), tol, max_steps)
     return public(problem, found)
 

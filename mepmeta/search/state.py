@@ -140,14 +140,14 @@ class Search:
         """How far the energy half-way between images is from the profile, as a part of the range of energies."""
         profile = profile_of(*self.profile())
         half = (profile.x[:-1] + profile.x[1:]) / 2
-        states = paths.at_positions(self.path, jnp.asarray(profile.x), jnp.asarray(half), self.problem.geometry)
+        states = paths.at_positions(self.path, self._real(profile.x), self._real(half), self.problem.geometry)
         self.evaluations += half.size
         off = np.abs(np.asarray(self.problem.energies(states)) - profile(half))
         return float(off.max() / max(np.ptp(self.parts.energies), np.finfo(float).tiny))
 
     def at(self, position: float, s: np.ndarray) -> Array:
         """The state at a distance along the path."""
-        return paths.at_positions(self.path, jnp.asarray(s), self._real(position)[None], self.problem.geometry)[0]
+        return paths.at_positions(self.path, self._real(s), self._real(position)[None], self.problem.geometry)[0]
 
     def modes(self, x: Array, k: int = 4) -> Modes:
         modes = lowest(self.problem, x, k, self.problem.geometry)
