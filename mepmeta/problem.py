@@ -16,6 +16,7 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial, register_dataclass
 
+from mepmeta._checks import check_energies
 from mepmeta.geometry import Geometry, Spheres
 from mepmeta.spectra.modes import largest_curvatures
 
@@ -167,7 +168,8 @@ def pose(energy: Callable, geometry: Geometry, *states: Array, unit: float | Non
     """The problem of an energy, in units measured at states of the public arrays.
 
     The unit of length is ``unit``, on spheres a radian. Where it is not given it is the distance of two states, or of
-    one the length over which its curvature changes. The unit of force is that of a displacement by it.
+    one the length over which its curvature changes. The unit of force is that of a displacement by it. An energy that is
+    not finite at the states is a ``ValueError``.
     """
     states = [jnp.asarray(x) for x in states]
     moved = geometry == Spheres() and hasattr(energy, "component_first")
@@ -175,6 +177,7 @@ def pose(energy: Callable, geometry: Geometry, *states: Array, unit: float | Non
         energy, geometry = energy.component_first(), Spheres(axis=0)
         states = [jnp.moveaxis(x, -1, 0) for x in states]
     real = partial(jnp.asarray, dtype=states[0].dtype)
+    check_energies(Problem(energy, real(1.0), real(1.0), geometry, moved).energies(jnp.stack(states)))
     smooth = has_second_derivatives(energy, states[0])
     length = real(0.0 if unit is None else unit)
     if not length > 0:

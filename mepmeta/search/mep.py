@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from mepmeta._checks import (
     check_count,
-    check_energies,
     check_energy,
     check_option,
     check_params,
@@ -179,7 +178,6 @@ def _search(
     problem = pose(energy, geometry, start, end)
     ends = [problem.inside(x) for x in (start, end)]
     ends = [problem.moved_by(x, jnp.zeros_like(x)) for x in ends]
-    check_energies(problem.energies(jnp.stack(ends)))
     notes, evaluations, reached, together = [], 0, True, False
     try:
         if relax_endpoints:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from mepmeta._checks import check_count, check_energies, check_energy, check_positive, check_state, check_untraced
+from mepmeta._checks import check_count, check_energy, check_positive, check_state, check_untraced
 from mepmeta.force import Parts
 from mepmeta.geometry import Flat, Geometry
 from mepmeta.methods import LBFGS
@@ -181,7 +181,6 @@ def relax(
     check_untraced("relax", energy)
     problem = pose(energy, geometry, state, unit=unit)
     x = problem.inside(state)
-    check_energies(problem.energies(x[None]))
     found = relaxed(problem, problem.moved_by(x, jnp.zeros_like(x)), tol, max_steps)
     return public(problem, found)
 
