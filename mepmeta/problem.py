@@ -168,8 +168,8 @@ def pose(energy: Callable, geometry: Geometry, *states: Array, unit: float | Non
     """The problem of an energy, in units measured at states of the public arrays.
 
     The unit of length is ``unit``, on spheres a radian. Where it is not given it is the distance of two states, or of
-    one the length over which its curvature changes. The unit of force is that of a displacement by it. An energy that is
-    not finite at the states is a ``ValueError``.
+    one the length over which its curvature changes. The unit of force is that of a displacement by it. An energy that
+    is not finite at the states is a ``ValueError``.
     """
     states = [jnp.asarray(x) for x in states]
     moved = geometry == Spheres() and hasattr(energy, "component_first")
