@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array
 
 from mepmeta._trace import traced
+from mepmeta.geometry import Flat
 
 __all__ = [
     "check_batch",
@@ -46,10 +47,12 @@ def check_untraced(name: str, *values: Any) -> None:
         )
 
 
-def check_state(x: Array, name: str) -> None:
-    """A state is a float array, finite."""
+def check_state(x: Array, name: str, *, axes: int = 0) -> None:
+    """A state is a float array, finite, with at least so many axes."""
     if not hasattr(x, "dtype") or not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(f"{name} must be a float array, got {getattr(x, 'dtype', type(x).__name__)}")
+    if jnp.ndim(x) < axes:
+        raise ValueError(f"{name} must be an array with one axis or more, its last one the coordinates")
     if known(x) and not np.all(np.isfinite(x)):
         raise ValueError(f"{name} has coordinates that are not finite")
 
@@ -81,8 +84,10 @@ def check_batch(paths: Array, geometry: Any) -> None:
             check_path(paths[np.argmax(np.any(same, axis=1))], geometry)
 
 
-def check_energy(energy: Callable[[Array], Array], image: Any) -> Callable[[Array], Array]:
+def check_energy(energy: Callable[[Array], Array], image: Any, geometry: Any = None) -> Callable[[Array], Array]:
     """The energy maps an image to a float scalar; returned as the program that it is now, see :mod:`._trace`."""
+    if hasattr(energy, "component_first") and isinstance(geometry, Flat):
+        raise ValueError("the spins of this energy live on spheres: pass geometry=Spheres()")
     if not callable(energy):
         raise ValueError(f"the energy must be callable, x -> scalar, got {type(energy).__name__}")
     image = jax.ShapeDtypeStruct(image.shape, image.dtype)
@@ -90,7 +95,10 @@ def check_energy(energy: Callable[[Array], Array], image: Any) -> Callable[[Arra
         energy = traced(energy, image)
         out = jax.eval_shape(energy, image)
     except (TypeError, IndexError) as error:
-        raise ValueError(f"the energy does not take an image of shape {image.shape}: {error}") from error
+        raise ValueError(
+            f"the energy does not take an image of shape {image.shape}: {error}. "
+            "An energy is written with jax.numpy, with jnp.where in place of if"
+        ) from error
     if getattr(out, "shape", None) != () or not jnp.issubdtype(out.dtype, jnp.floating):
         raise ValueError(f"the energy must map an image of shape {image.shape} to a float scalar, got {out}")
     return energy
@@ -112,6 +120,8 @@ def check_energies(E: Array, *, distinct: bool = False) -> None:
 
 def check_params(params: Any) -> None:
     """Metaparameters are finite real scalars, none negative."""
+    if not hasattr(params, "_fields"):
+        raise ValueError(f"params must be NEBParams(gamma, mu, beta), got {params!r}")
     for name, value in zip(params._fields, params, strict=True):
         if jnp.shape(value) != ():
             raise ValueError(f"{name} must be a scalar, got shape {jnp.shape(value)}")

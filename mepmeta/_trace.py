@@ -47,14 +47,15 @@ class Traced:
 
 
 def _rules(jaxpr: Any) -> Iterator[Any]:
-    """What a program calls that its text does not show: functions of Python, and rules of differentiation."""
+    """What belongs to a program and its text does not show: functions of Python, rules of differentiation, arrays."""
     for equation in jaxpr.eqns:
         name = equation.primitive.name
         if "callback" in equation.params:
             yield getattr(equation.params["callback"], "callback_func", equation.params["callback"])
         elif name.startswith("custom_"):
             yield None
-        for value in equation.params.values():
+        for value in jax.tree.leaves(tuple(equation.params.values()), is_leaf=lambda v: hasattr(v, "jaxpr")):
+            yield from getattr(value, "consts", ())  # of a function compiled inside: no text shows their values
             inner = getattr(value, "jaxpr", value)
             if hasattr(inner, "eqns"):
                 yield from _rules(inner)

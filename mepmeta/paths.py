@@ -153,6 +153,13 @@ def unfolded(path: Array, pinned: Array, geometry: Geometry) -> Array:
     return redistributed(lax.fori_loop(0, path.shape[0], once, path), pinned, geometry)
 
 
+@partial(jax.jit, static_argnums=(1, 2))
+def resampled(path: Array, n_images: int, geometry: Geometry) -> Array:
+    """So many images at equal distances along a path."""
+    s = arc_length(path, geometry=geometry)
+    return at_positions(path, s, jnp.linspace(0, s[-1], n_images, dtype=path.dtype), geometry)
+
+
 def at_positions(path: Array, s: Array, wanted: Array, geometry: Geometry) -> Array:
     """The states at distances along a path whose images are at ``s``."""
     k = jnp.clip(jnp.searchsorted(s, wanted, side="right") - 1, 0, s.size - 2)

@@ -22,6 +22,8 @@ from mepmeta.spectra.modes import largest_curvatures
 
 __all__ = ["ROUNDINGS", "Problem", "pose", "tolerance"]
 
+#: Where the curvature is less than this part of the force per unit of length, the force sets the unit.
+SLOPE = 1e-2
 #: The least force that can be told from zero, in roundings of the unit of force.
 ROUNDINGS = 100
 #: An energy whose curvature changes only over this many times the largest coordinate is taken for quadratic.
@@ -95,8 +97,8 @@ class Problem:
         curvature = float(jnp.max(largest_curvatures(self, jnp.stack(states), self.geometry)))
         if not np.isfinite(curvature):
             return self
-        if curvature == 0:  # nothing but a slope, or nothing at all
-            curvature = max(float(self.force(y)) for y in states) or 1.0
+        # At an inflection there is nothing but a slope; where there is no slope either, any unit is good.
+        curvature = max(curvature, SLOPE * max(float(self.force(y)) for y in states)) or 1.0
         return replace(self, energy_unit=self.energy_unit * jnp.asarray(curvature, self.energy_unit.dtype))
 
     # Small calls compiled as one each: op by op, every operation would be compiled by itself for every shape.
@@ -130,14 +132,6 @@ class Problem:
         """States at fractions t of the way."""
         return _line(x, y, t, self.geometry)
 
-    def tangents(self, y: Array, coordinates: np.ndarray) -> Array:
-        """Tangent vectors with the given rows of coordinates."""
-        return _tangents(y, jnp.asarray(coordinates, y.dtype), self.geometry)
-
-    def coordinates(self, y: Array, v: Array) -> np.ndarray:
-        """Coordinates of a tangent vector."""
-        return np.asarray(self.geometry.coordinates(y, v))
-
 
 @partial(jax.jit, static_argnums=2)
 def _distances(path: Array, y: Array, geometry: Geometry) -> Array:
@@ -157,11 +151,6 @@ def _retracted(y: Array, v: Array, geometry: Geometry) -> Array:
 @partial(jax.jit, static_argnums=3)
 def _line(x: Array, y: Array, t: Array, geometry: Geometry) -> Array:
     return jax.vmap(lambda t: geometry.interpolate(x, y, t))(t)
-
-
-@partial(jax.jit, static_argnums=2)
-def _tangents(y: Array, coordinates: Array, geometry: Geometry) -> Array:
-    return jax.vmap(lambda c: geometry.tangent(y, c))(coordinates)
 
 
 def pose(energy: Callable, geometry: Geometry, *states: Array, unit: float | None = None) -> Problem:
@@ -257,8 +246,10 @@ def _anharmonic(energy: Callable, x: Array) -> Array:
         for _ in range(4):
             f = derivative(f)
             orders.append(f(jnp.zeros((), x.dtype)))
-        _, second, third, fourth = orders
-        lengths = jnp.stack([jnp.abs(second / third), jnp.sqrt(jnp.abs(second / fourth))])
+        first, second, third, fourth = map(jnp.abs, orders)
+        # At an inflection the curvature is zero but for rounding; slope and third derivative then tell as much.
+        second = jnp.maximum(second, jnp.sqrt(first) * jnp.sqrt(third))
+        lengths = jnp.stack([second / third, jnp.sqrt(second / fourth)])
         return jnp.min(jnp.where(jnp.isfinite(lengths) & (lengths > 0), lengths, jnp.inf))
 
     slope = jnp.ravel(jax.grad(energy)(x))

@@ -294,6 +294,8 @@ def _checked(
     states = jnp.asarray(states)
     energy = check_energy(energy, states[0])
     stiffness = float(dt) * float(largest_curvatures(energy, states[:1], Spheres())[0])
+    if not np.isfinite(stiffness):
+        raise ValueError("the curvature of the energy is not finite at the first state")
     if stiffness > LONGEST:
         raise ValueError(f"the step dt = {dt} is too long: times the largest curvature it is {stiffness:.2g}, above 1")
     S = jnp.moveaxis(states, (-1, 0), (0, -1))

@@ -17,7 +17,19 @@ PROMINENCE = 1e-3
 
 
 def converge(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint | None, str]:
-    """Converge the band on a saddle with one negative mode: the saddle, or None and why not, as it was measured.
+    """Converge the band on a saddle with one negative mode: the saddle, or None and why not, as it was measured."""
+    saddle, why = _decide(search, climb, tol)
+    if np.isfinite(search.residual) and (off := search.coarseness()) > COARSE:
+        saddle, search.too_few = None, True
+        n = search.path.shape[0]
+        why += "; " if why else ""
+        why += f"{n} images are too few: between two of them the energy is off the profile by {off:.0%} of its range; "
+        why += "pass a larger n_images"
+    return saddle, why
+
+
+def _decide(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint | None, str]:
+    """The search itself.
 
     When to look for the saddle is judged from the band: early, since a band with an image held on its saddle converges
     faster; but what is found counts only if it is stationary, has one negative mode and lies within a distance of
@@ -44,7 +56,7 @@ def converge(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint |
                 continue
             return None, "the path is highest at an end: no barrier separates the ends, or that end is no minimum"
         trial = search.trial(position, profile.x, tol, late)
-        if trial.why or (trial.far and not late):
+        if trial.why or (trial.far and not (late and climb)):
             if not late:
                 continue
             if kicks == KICKS:
@@ -52,6 +64,8 @@ def converge(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint |
             kicks += 1
             if trial.point.index > 1 and search.kick(trial.point.state):
                 left += 1
+            elif trial.point.index == 1:  # a saddle that the path does not lead over
+                search.bend(search.top, search.problem.way(search.path[search.top], trial.point.state))
             elif not search.kick(search.path[search.top]):
                 if trial.point.index == 0 and np.isfinite(trial.point.energy):
                     return None, "from the highest point of the path all ways lead down: it is no barrier"
@@ -72,16 +86,9 @@ def converge(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint |
                 kicks += 1
                 search.release()
                 continue  # the path has come to lead over a higher one
-        if search.coarseness() > COARSE:
-            search.too_few = True
-            break
         return saddle, f"a saddle of higher index was left {left} times" if left else ""
     if search.too_few:
-        n, off = search.path.shape[0], search.coarseness()
-        return None, (
-            f"{n} images are too few: between two of them the energy is off the profile by {off:.0%} of its range; "
-            "pass a larger n_images"
-        )
+        return None, ""
     if not np.isfinite(search.residual):
         return None, "the band diverged: an image or its energy became infinite"
     return None, f"the residual is {search.residual * F:.1e} after {search.steps} iterations, wanted {tol * F:.1e}"

@@ -25,6 +25,7 @@ from mepmeta.force import TANGENTS, Tangent
 from mepmeta.geometry import Flat, Geometry
 from mepmeta.methods import FIRE, LBFGS
 from mepmeta.neb import NEB, NEBParams
+from mepmeta.paths import resampled
 from mepmeta.problem import pose, tolerance
 from mepmeta.search.converge import converge
 from mepmeta.search.first_path import first_path
@@ -41,6 +42,8 @@ DEFAULT, FINISH, FALLBACK = LBFGS(), LBFGS(memory=10, by_image=True), FIRE()
 IMAGES = 14, 28, 56
 #: The residual to reach, in units of force of the problem.
 TOL = 1e-7
+#: A path of more images than MANY is first found with FEW, to this residual in units of force.
+MANY, FEW, ROUGHLY = 20, 14, 1e-4
 #: Two states closer than this part of the unit are one.
 SAME = 1e-3
 
@@ -121,7 +124,19 @@ def find_mep(
     (1.0, [-2.0, 4.0], True)
     """
     energy, start, end, path, tangent = _checked(
-        energy, start, end, geometry, n_images, path, params, tangent, (tol, endpoint_tol), max_steps
+        energy,
+        start,
+        end,
+        geometry,
+        n_images,
+        path,
+        params,
+        tangent,
+        (tol, endpoint_tol),
+        max_steps,
+        method,
+        fallback,
+        patience,
     )
 
     methods = (*((DEFAULT, FINISH) if method is None else (method, method)), fallback, patience)
@@ -147,13 +162,24 @@ def _differentiated(search: Callable[[Callable], MEP], energy: Callable) -> MEP:
 
     @barriers.defjvp
     def rule(primals: tuple, tangents: tuple) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-        values = barriers(*primals)
+        values, primals = barriers(*primals), jax.tree.map(_once, primals)
         states = [jax.lax.stop_gradient(x) for x in (found[0].saddle, found[0].path[0], found[0].path[-1])]
         _, (saddle, start, end) = jax.jvp(lambda energy: [energy(x) for x in states], primals, tangents)
         return values, (saddle - start, saddle - end)
 
     barrier, reverse = barriers(energy)
     return replace(found[0], barrier=barrier, reverse_barrier=reverse)
+
+
+@jax.custom_jvp
+def _once(x: Array) -> Array:
+    """What must not be differentiated again."""
+    return x
+
+
+@_once.defjvp
+def _never(primals: tuple, tangents: tuple) -> tuple:
+    raise ValueError("second derivatives of a barrier are not supported: they need the motion of the saddle")
 
 
 def _search(
@@ -174,7 +200,9 @@ def _search(
     progress: bool,
 ) -> MEP:
     if hasattr(energy, "live"):  # spins of sites without a moment have nowhere to go
-        end = jnp.where(jnp.asarray(energy.live())[..., None], end, start)
+        live = jnp.asarray(energy.live())[..., None]
+        end = jnp.where(live, end, start)
+        path = None if path is None else jnp.where(live, path, start)
     problem = pose(energy, geometry, start, end)
     ends = [problem.inside(x) for x in (start, end)]
     ends = [problem.moved_by(x, jnp.zeros_like(x)) for x in ends]
@@ -207,13 +235,20 @@ def _search(
         line = line.at[0].set(ends[0]).at[-1].set(ends[1])
         wanted = tolerance(tol, TOL, problem, line.dtype)
         with tqdm(total=max_steps, disable=not progress, desc="band") as bar:
-            band = Search(problem, line, methods, tangent, beta, max_steps, bar)
-            band.evaluations += evaluations
-            saddle, why = None, ""
+            saddle, why = None, "both ends relax into the same minimum" if together else ""
             try:
-                if together:
-                    why = "both ends relax into the same minimum"
-                elif reached:
+                if reached and not together and line.shape[0] > MANY:
+                    # Few images find the way, at a small part of the cost.
+                    short = resampled(line, FEW, problem.geometry)
+                    few = Search(problem, short, methods, tangent, beta, max_steps, bar)
+                    converge(few, climb, max(wanted, ROUGHLY))
+                    evaluations += few.evaluations
+                    if np.isfinite(few.residual) and not few.too_few:
+                        line = resampled(few.path, line.shape[0], problem.geometry)
+                        line = line.at[0].set(ends[0]).at[-1].set(ends[1])
+                band = Search(problem, line, methods, tangent, beta, max_steps, bar)
+                band.evaluations += evaluations
+                if reached and not together:
                     saddle, why = converge(band, climb, wanted)
             except KeyboardInterrupt:
                 why = "interrupted"
@@ -234,14 +269,13 @@ def _checked(
     tangent: Tangent | None,
     tols: tuple[float | None, float | None],
     max_steps: int,
+    method: Any,
+    fallback: Any,
+    patience: int,
 ) -> tuple[Callable, Array, Array, Array | None, Tangent]:
-    if hasattr(energy, "component_first") and isinstance(geometry, Flat):
-        raise ValueError("the spins of this energy live on spheres: pass geometry=Spheres()")
     check_untraced("find_mep", start, end, path)
     for name, x in {"start": start, "end": end}.items():
-        check_state(x, name)
-        if x.ndim == 0:
-            raise ValueError(f"{name} must be an array with one axis or more, its last one the coordinates")
+        check_state(x, name, axes=1)
         geometry.check(np.asarray(x), name)
     if start.shape != end.shape or start.dtype != end.dtype:
         kinds = f"{start.shape} of {start.dtype} and {end.shape} of {end.dtype}"
@@ -249,6 +283,11 @@ def _checked(
     if np.array_equal(start, end):
         raise ValueError("start and end are the same state: there is no path between them")
     check_count("max_steps", max_steps)
+    check_count("patience", patience)
+    for name, way in {"method": method, "fallback": fallback}.items():
+        parts = [hasattr(way, part) for part in ("init", "update", "spacing")]
+        if way is not None and (isinstance(way, type) or not all(parts)):
+            raise ValueError(f"{name} must be a method such as mepmeta.methods.FIRE(), got {way!r}")
     if path is not None:
         check_path(path, geometry)
         if path.shape[1:] != start.shape or path.dtype != start.dtype:
@@ -263,5 +302,5 @@ def _checked(
     if tangent == "smooth" and params is None:
         raise ValueError("the smooth tangent needs its smoothness: pass params=NEBParams(gamma, mu, beta)")
     check_positive(**{name: t for name, t in zip(("tol", "endpoint_tol"), tols, strict=True) if t is not None})
-    energy = check_energy(energy, start)
+    energy = check_energy(energy, start, geometry)
     return energy, jnp.asarray(start), jnp.asarray(end), None if path is None else jnp.asarray(path), tangent

@@ -104,14 +104,14 @@ def relaxed(problem: Problem, x: Array, tol: float | None, max_steps: int) -> Re
         modes = lowest(problem, x, 4, problem.geometry)
         evaluations, steps = evaluations + found.evaluations + 2 * modes.products, steps + found.steps
         minimum = modes.negative == 0
-        if tol is None:  # far from the origin a coordinate has fewer digits
-            digits = float(jnp.max(jnp.abs(x)) * jnp.finfo(x.dtype).eps)
-            wanted = max(wanted, ROUNDINGS * digits * modes.scale)
-        if residual <= wanted and minimum and tol is None and wanted > ENDPOINT_TOL * modes.scale > 0:
-            # Where it began the energy is stiffer than here: the unit of force is that of the minimum.
-            least = tolerance(None, ENDPOINT_TOL * modes.scale, problem, x.dtype)
-            if least < wanted:
-                wanted = least
+        if tol is None:
+            # The unit of force is that of the minimum, which may be softer than where it began; and far from the origin
+            # a coordinate has fewer digits.
+            digits = ROUNDINGS * float(jnp.max(jnp.abs(x)) * jnp.finfo(x.dtype).eps) * modes.scale
+            least = max(tolerance(None, ENDPOINT_TOL * modes.scale, problem, x.dtype), digits)
+            again = minimum and residual <= wanted and least < min(wanted, residual)
+            wanted = max(digits, least if again else wanted)
+            if again:
                 continue
         if not residual <= wanted or minimum or kicks == KICKS:
             break
@@ -172,12 +172,12 @@ def relax(
     >>> r.converged, r.kicks, round(r.energy, 9)
     (True, 1, -1.0)
     """
-    check_state(state, "the state")
+    check_state(state, "the state", axes=1)
     check_untraced("relax", state)
     geometry.check(np.asarray(state), "the state")
     check_count("max_steps", max_steps)
     check_positive(**{name: x for name, x in {"tol": tol, "unit": unit}.items() if x is not None})
-    energy = check_energy(energy, state)
+    energy = check_energy(energy, state, geometry)
     check_untraced("relax", energy)
     problem = pose(energy, geometry, state, unit=unit)
     x = problem.inside(state)

@@ -17,7 +17,7 @@ NEARBY = 0.5
 
 def reported(search: Search, saddle: StationaryPoint | None, notes: list[str], tol: float) -> MEP:
     """The result of a search, in the arrays and units of the caller, with all stationary points on the path."""
-    problem, path, points, interpolated = search.problem, search.path, [], 0.0
+    problem, path, points, interpolated = search.problem, search.seen, [], 0.0
     if search.parts is None:  # nothing was iterated
         energies = np.asarray(problem.energies(path))
         position = np.asarray(arc_length(path, geometry=problem.geometry))

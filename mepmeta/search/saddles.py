@@ -104,13 +104,13 @@ def find_saddles(
     >>> [(saddle.sign, round(saddle.barrier, 9), saddle.eigenvalues.round(6).tolist()) for saddle in found]
     [(1, 1.0, [-2.0, 4.0]), (-1, 1.0, [-2.0, 4.0])]
     """
-    check_state(minimum, "the minimum")
+    check_state(minimum, "the minimum", axes=1)
     check_untraced("find_saddles", minimum)
     geometry.check(np.asarray(minimum), "the minimum")
     check_count("modes", modes)
     check_count("max_steps", max_steps)
     check_positive(**{name: value for name, value in {"tol": tol, "unit": unit}.items() if value is not None})
-    energy = check_energy(energy, minimum)
+    energy = check_energy(energy, minimum, geometry)
     check_untraced("find_saddles", energy)
     problem = pose(energy, geometry, minimum, unit=unit)
     x, (_, _, F) = problem.inside(minimum), problem.units

@@ -26,6 +26,8 @@ OWN, EARLY, LATE = 0.1, 40, 300
 KICK = 0.3
 #: The saddle is refined to this part of the tolerance of the path.
 SHARPER = 1e-3
+#: A path turns back where the cosine between the ways from an image to its two neighbours is larger than this.
+BACK = 0.5
 #: Half-way between two images the energy may be off the profile by this part of its range; beyond, images are too few.
 COARSE = 0.25
 
@@ -55,8 +57,10 @@ class Search:
         self.approach, self.finish, self.fallback, self.patience = methods
         self.beta, self.max_steps = self._real(beta), max_steps
         middle = float(largest_curvatures(problem, path[path.shape[0] // 2][None], problem.geometry)[0])
-        self.stiffness = self._real(max(1.0, middle) if np.isfinite(middle) else 1.0)
+        # What scales the force for methods that learn no curvature; a step that was given has its unit already.
+        self.stiffness = self._real(max(1.0, middle) if np.isfinite(middle) and beta == 0 else 1.0)
         self.residual, self.steps, self.evaluations, self.largest = np.inf, 0, 6 * POWER_STEPS, 0.0
+        self.seen = path  # the path that the parts belong to
         self.parts, self.history, self.used, self.too_few = None, [], [], False
         self.release()
 
@@ -108,6 +112,7 @@ class Search:
                 self.residual = np.inf
                 return False
             self.path, self.memory, self.trust, self.parts = d.path, d.memory, d.trust, d.parts
+            self.seen = d.path
             self._record(k, np.stack([d.residuals, d.tops], axis=-1))
             if self.residual <= tol or self.steps >= last or (stuck and k == 0):
                 return self.residual <= tol
@@ -208,5 +213,5 @@ class Search:
 
     def turns_back(self, n: int) -> bool:
         """Whether the ways from an image to its two neighbours lead the same way."""
-        one, other = (self.problem.way(self.path[n], self.path[m]) for m in (n - 1, n + 1))
-        return float(jnp.vdot(one, other)) > 0
+        one, other = (np.ravel(self.problem.way(self.path[n], self.path[m])) for m in (n - 1, n + 1))
+        return bool(one @ other > BACK * np.linalg.norm(one) * np.linalg.norm(other))

@@ -75,7 +75,7 @@ def hessian(energy: Callable[[Array], Array], x: Array, *, geometry: Geometry = 
     check_state(x, "the state")
     geometry.check(np.asarray(x), "the state")
     x = jnp.asarray(x)
-    return matrix(check_energy(energy, x), x, geometry)
+    return matrix(check_energy(energy, x, geometry), x, geometry)
 
 
 def matrix(energy: Callable, x: Array, geometry: Geometry) -> sp.csc_array:

@@ -112,7 +112,7 @@ def curvature_scale(energy: Callable[[Array], Array], x: Array, *, geometry: Geo
     """
     check_state(x, "the state")
     x = jnp.asarray(x)
-    return float(largest_curvatures(check_energy(energy, x), x[None], geometry)[0])
+    return float(largest_curvatures(check_energy(energy, x, geometry), x[None], geometry)[0])
 
 
 def lowest_modes(energy: Callable[[Array], Array], x: Array, k: int = 4, *, geometry: Geometry = Flat()) -> Modes:
@@ -147,7 +147,7 @@ def lowest_modes(energy: Callable[[Array], Array], x: Array, k: int = 4, *, geom
     geometry.check(np.asarray(x), "the state")
     check_count("k", k)
     x = jnp.asarray(x)
-    return lowest(check_energy(energy, x), x, k, geometry)
+    return lowest(check_energy(energy, x, geometry), x, k, geometry)
 
 
 def lowest(energy: Callable, x: Array, k: int, geometry: Geometry) -> Modes:
