@@ -248,7 +248,7 @@ def _anharmonic(energy: Callable, x: Array) -> Array:
             orders.append(f(jnp.zeros((), x.dtype)))
         first, second, third, fourth = map(jnp.abs, orders)
         # At an inflection the curvature is zero but for rounding; slope and third derivative then tell as much.
-        second = jnp.maximum(second, jnp.sqrt(first) * jnp.sqrt(third))
+        second = jnp.maximum(second, jnp.sqrt(first * third))
         lengths = jnp.stack([second / third, jnp.sqrt(second / fourth)])
         return jnp.min(jnp.where(jnp.isfinite(lengths) & (lengths > 0), lengths, jnp.inf))
 
