@@ -53,7 +53,7 @@ serve: $(READY) ## show the built book on this machine, http://127.0.0.1:PORT
 
 test: $(READY) ## lint, unit tests and doctests, every notebook against its reference outputs
 	$(BIN)/ruff check .
-	$(BIN)/pytest -n $(JOBS)
+	$(BIN)/pytest -n $(JOBS) --dist loadscope
 	$(NOTEBOOK) $(BIN)/pytest --nbval --nbval-current-env tests/notebooks -n $(JOBS) --dist loadscope
 	@mkdir -p .cache/jax && cp -n .cache/jax-*/* .cache/jax/ 2>/dev/null || true
 

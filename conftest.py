@@ -1,6 +1,9 @@
 """Settings of every test and doctest: double precision, no silent promotion. (Warnings are errors: pyproject.toml.)"""
 
+import gc
+
 import jax
+import pytest
 from hypothesis import settings
 
 jax.config.update("jax_enable_x64", True)
@@ -9,3 +12,14 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 # No deadline: the first example compiles. The same examples in every run, so that a test does not fail by chance.
 settings.register_profile("mepmeta", deadline=None, max_examples=30, derandomize=True)
 settings.load_profile("mepmeta")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forgotten():
+    """Compiled programs are dropped with the module that made them.
+
+    Each takes memory and some of the few ten thousand mappings that a process may have; where these end, it dies.
+    """
+    yield
+    jax.clear_caches()
+    gc.collect()
