@@ -29,7 +29,7 @@ class Geometry(Protocol):
     def coordinates(self, x: Array, v: Array) -> Array: ...
     def tangent(self, x: Array, c: Array) -> Array: ...
     def sizes(self, v: Array) -> Array: ...
-    def unit(self, x: Array, y: Array) -> Array: ...
+    def unit(self, x: np.ndarray, y: np.ndarray) -> np.ndarray: ...
     def scaled(self, x: Array, factor: Array) -> Array: ...
     def check(self, x: np.ndarray, name: str) -> None: ...
 
@@ -85,9 +85,9 @@ class Flat:
         """Length of ``v`` for each particle, the last axis holding its coordinates."""
         return jnp.sqrt(jnp.sum(v * v, axis=-1))
 
-    def unit(self, x: Array, y: Array) -> Array:
+    def unit(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """A length to measure moves by: the farthest that a particle is from ``x`` to ``y``."""
-        return jnp.max(self.sizes(y - x))
+        return np.max(np.linalg.norm(np.asarray(y) - np.asarray(x), axis=-1)).astype(x.dtype)
 
     def scaled(self, x: Array, factor: Array) -> Array:
         """The state in another unit of length."""
@@ -223,9 +223,9 @@ class Spheres:
         """Length of ``v`` for each spin."""
         return jnp.squeeze(jnp.sqrt(_square(self._planes(v))), self.axis)
 
-    def unit(self, x: Array, y: Array) -> Array:
+    def unit(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """A length to measure moves by: one radian."""
-        return jnp.ones((), x.dtype)
+        return np.ones((), x.dtype)
 
     def scaled(self, x: Array, factor: Array) -> Array:
         """The state itself: an angle has no other unit."""

@@ -166,7 +166,22 @@ def at_positions(path: Array, s: Array, wanted: Array, geometry: Geometry) -> Ar
     return jax.vmap(geometry.interpolate)(path[k], path[k + 1], (wanted - s[k]) / (s[k + 1] - s[k]))
 
 
-def bent(path: Array, top: int, v: Array, geometry: Geometry) -> Array:
+@partial(jax.jit, static_argnums=3)
+def at_position(path: Array, s: Array, wanted: Array, geometry: Geometry) -> Array:
+    """The state at one distance along a path."""
+    return at_positions(path, s, wanted[None], geometry)[0]
+
+
+@partial(jax.jit, static_argnums=2)
+def led_through(path: Array, x: Array, geometry: Geometry) -> tuple[Array, Array]:
+    """The path bent so that its nearest inner image becomes the state x, and the number of that image."""
+    n = 1 + jnp.argmin(jax.vmap(lambda image: geometry.distance(image, x))(path[1:-1]))
+    path = bent(path, n, geometry.connect(path[n], x)[1], geometry)
+    return path.at[n].set(x), n
+
+
+@partial(jax.jit, static_argnums=3)
+def bent(path: Array, top: int | Array, v: Array, geometry: Geometry) -> Array:
     """The path moved by v at image ``top``, and by less and less towards its ends."""
     s = arc_length(path, geometry=geometry)
     weight = jnp.sin(jnp.pi / 2 * jnp.where(s < s[top], s / s[top], (s[-1] - s) / (s[-1] - s[top])))

@@ -18,7 +18,7 @@ from jax.tree_util import Partial, register_dataclass
 
 from mepmeta._checks import check_energies
 from mepmeta.geometry import Geometry, Spheres
-from mepmeta.spectra.modes import largest_curvatures
+from mepmeta.spectra.modes import largest_curvature, rough
 
 __all__ = ["ROUNDINGS", "Problem", "pose", "tolerance"]
 
@@ -55,7 +55,8 @@ class Problem:
         return isinstance(self.energy, Partial) and self.energy.func is _by_differences
 
     def __call__(self, y: Array) -> Array:
-        return self.energy(self.geometry.scaled(y, self.length_unit.astype(y.dtype))) / self.energy_unit.astype(y.dtype)
+        length, energy = (unit.astype(y.dtype) for unit in (self.length_unit, self.energy_unit))
+        return self.energy(self.geometry.scaled(y, length)) / energy
 
     def gradient(self, y: Array) -> Array:
         """The gradient on the space of states."""
@@ -78,79 +79,70 @@ class Problem:
         energy, length = float(self.energy_unit), float(self.length_unit)
         return energy, length, energy / length
 
-    def inside(self, x: Array, axis: int = 0) -> Array:
+    # States go in and out by NumPy, and the calls below are one program each: op by op, every operation would be
+    # compiled by itself for every shape.
+
+    def inside(self, x: Array, axis: int = 0) -> np.ndarray:
         """A state, or with ``axis=1`` a path, in units of the problem."""
-        x = jnp.moveaxis(jnp.asarray(x), -1, axis) if self.moved else jnp.asarray(x)
+        x = np.asarray(x)
+        x = np.ascontiguousarray(np.moveaxis(x, -1, axis)) if self.moved else x
         return self.geometry.scaled(x, 1 / self.length_unit)
 
     def outside(self, y: Array, axis: int = 0) -> Array:
         """The way back."""
-        y = jnp.moveaxis(y, axis, -1) if self.moved else y
-        return self.geometry.scaled(y, self.length_unit.astype(y.dtype))
+        y = np.asarray(y)
+        y = np.moveaxis(y, axis, -1) if self.moved else y
+        return jnp.asarray(self.geometry.scaled(y, self.length_unit.astype(y.dtype)))
 
     def unscaled(self, vectors: Array) -> Array:
         """Tangent vectors, one for each row, in the order of public arrays; their lengths stay."""
-        return jnp.moveaxis(vectors, 1, -1) if self.moved else vectors
+        return jnp.asarray(np.moveaxis(np.asarray(vectors), 1, -1) if self.moved else vectors)
 
     def measured(self, *states: Array) -> "Problem":
         """The same problem in units of energy measured anew, at states inside."""
-        curvature = float(jnp.max(largest_curvatures(self, jnp.stack(states), self.geometry)))
+        curvature = max(float(largest_curvature(self, y, self.geometry)) for y in states)
         if not np.isfinite(curvature):
             return self
         # At an inflection there is nothing but a slope; where there is no slope either, any unit is good.
-        curvature = max(curvature, SLOPE * max(float(self.force(y)) for y in states)) or 1.0
-        return replace(self, energy_unit=self.energy_unit * jnp.asarray(curvature, self.energy_unit.dtype))
+        curvature = max(curvature, SLOPE * max(self.look(y)[1] for y in states)) or 1.0
+        return replace(self, energy_unit=self.energy_unit * np.asarray(curvature, self.energy_unit.dtype))
 
-    # Small calls compiled as one each: op by op, every operation would be compiled by itself for every shape.
+    def look(self, y: Array) -> tuple[float, float]:
+        """The energy of a state, and the largest force on a particle."""
+        energy, force = _look(self, y)
+        return float(energy), float(force)
 
     @jax.jit
     def energies(self, path: Array) -> Array:
         """Energies of all images."""
         return jax.vmap(self)(path)
 
-    @jax.jit
-    def force(self, y: Array) -> Array:
-        """The largest force on a particle."""
-        return jnp.max(self.geometry.sizes(self.gradient(y)))
-
     def distance(self, x: Array, y: Array) -> float:
-        return float(_distances(x[None], y, self.geometry)[0])
+        return float(_connected(x, y, self.geometry)[0])
 
-    def distances(self, path: Array, y: Array) -> np.ndarray:
-        """Distances of all images to a state."""
-        return np.asarray(_distances(path, y, self.geometry))
+    def way(self, x: Array, y: Array) -> Array:
+        """The tangent vector at x that leads to y."""
+        return _connected(x, y, self.geometry)[1]
 
     def moved_by(self, y: Array, v: Array) -> Array:
         """The state reached by a tangent vector; by zero, the state put back to the last digit."""
         return _retracted(y, v, self.geometry)
 
-    def way(self, x: Array, y: Array) -> Array:
-        """The tangent vector at x that leads to y."""
-        return _way(x, y, self.geometry)
 
-    def line(self, x: Array, y: Array, t: Array) -> Array:
-        """States at fractions t of the way."""
-        return _line(x, y, t, self.geometry)
+@jax.jit
+def _look(problem: Problem, y: Array) -> tuple[Array, Array]:
+    value, slope = jax.value_and_grad(problem)(y)
+    return value, jnp.max(problem.geometry.sizes(problem.geometry.project(y, slope)))
 
 
 @partial(jax.jit, static_argnums=2)
-def _distances(path: Array, y: Array, geometry: Geometry) -> Array:
-    return jax.vmap(lambda x: geometry.distance(x, y))(path)
-
-
-@partial(jax.jit, static_argnums=2)
-def _way(x: Array, y: Array, geometry: Geometry) -> Array:
-    return geometry.connect(x, y)[1]
+def _connected(x: Array, y: Array, geometry: Geometry) -> tuple[Array, Array]:
+    return geometry.connect(x, y)[:2]
 
 
 @partial(jax.jit, static_argnums=2)
 def _retracted(y: Array, v: Array, geometry: Geometry) -> Array:
     return geometry.retract(y, v)
-
-
-@partial(jax.jit, static_argnums=3)
-def _line(x: Array, y: Array, t: Array, geometry: Geometry) -> Array:
-    return jax.vmap(lambda t: geometry.interpolate(x, y, t))(t)
 
 
 def pose(energy: Callable, geometry: Geometry, *states: Array, unit: float | None = None) -> Problem:
@@ -160,13 +152,14 @@ def pose(energy: Callable, geometry: Geometry, *states: Array, unit: float | Non
     one the length over which its curvature changes. The unit of force is that of a displacement by it. An energy that
     is not finite at the states is a ``ValueError``.
     """
-    states = [jnp.asarray(x) for x in states]
+    states = [np.asarray(x) for x in states]
     moved = geometry == Spheres() and hasattr(energy, "component_first")
     if moved:  # x, y, z as planes: the order in memory that is fast
         energy, geometry = energy.component_first(), Spheres(axis=0)
-        states = [jnp.moveaxis(x, -1, 0) for x in states]
-    real = partial(jnp.asarray, dtype=states[0].dtype)
-    check_energies(Problem(energy, real(1.0), real(1.0), geometry, moved).energies(jnp.stack(states)))
+        states = [np.ascontiguousarray(np.moveaxis(x, -1, 0)) for x in states]
+    real = partial(np.asarray, dtype=states[0].dtype)
+    whole = Problem(energy, real(1.0), real(1.0), geometry, moved)
+    check_energies(np.array([whole.look(x)[0] for x in states]))
     smooth = has_second_derivatives(energy, states[0])
     length = real(0.0 if unit is None else unit)
     if not length > 0:
@@ -189,10 +182,15 @@ def tolerance(tol: float | None, default: float, problem: Problem, dtype: jnp.dt
 def has_second_derivatives(energy: Callable, x: Array) -> bool:
     """Whether JAX can differentiate the energy twice; one that another program computes may give forces only."""
     try:
-        jax.eval_shape(lambda x: jax.jvp(jax.grad(energy), (x,), (x,)), x)
+        _second_derivative.eval_shape(energy, x)
     except (TypeError, ValueError, NotImplementedError):
         return False
     return True
+
+
+@jax.jit
+def _second_derivative(energy: Callable, x: Array) -> tuple[Array, Array]:
+    return jax.jvp(jax.grad(energy), (x,), (x,))
 
 
 @jax.custom_jvp
@@ -222,16 +220,16 @@ def _by_differences_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     return _by_differences(energy, length, x), jnp.sum(_gradient(energy, length, x) * v)
 
 
-def _own_length(energy: Callable, x: Array, smooth: bool) -> Array:
+def _own_length(energy: Callable, x: np.ndarray, smooth: bool) -> np.ndarray:
     """The length over which the curvature changes.
 
     An energy that is quadratic, and one that gives forces only, have no such length: then it is the largest coordinate,
     or 1.
     """
-    largest = jnp.max(jnp.abs(x))
-    own = _anharmonic(energy, x) if smooth else jnp.full_like(largest, jnp.inf)
-    none = ~jnp.isfinite(own) | ((largest > 0) & (own > BEYOND * largest))
-    return jnp.where(none, jnp.where(largest > 0, largest, 1), own)
+    largest = float(np.max(np.abs(x)))
+    own = float(_anharmonic(energy, x)) if smooth else np.inf
+    none = not np.isfinite(own) or (0 < largest and own > BEYOND * largest)
+    return np.asarray((largest or 1.0) if none else own, x.dtype)
 
 
 @jax.jit
@@ -255,6 +253,5 @@ def _anharmonic(energy: Callable, x: Array) -> Array:
     slope = jnp.ravel(jax.grad(energy)(x))
     most = jnp.max(jnp.abs(slope))
     slope = slope / jnp.where(most > 0, most, 1)
-    rough = jnp.mod(0.6180339887498949 * jnp.arange(1, x.size + 1, dtype=x.dtype) ** 2, 1) - 0.5
-    ways = [v / jnp.maximum(jnp.linalg.norm(v), jnp.finfo(x.dtype).tiny) for v in (slope, rough)]
+    ways = [v / jnp.maximum(jnp.linalg.norm(v), jnp.finfo(x.dtype).tiny) for v in (slope, rough(x.size, x.dtype))]
     return jnp.minimum(*(along(v.reshape(x.shape)) for v in ways))

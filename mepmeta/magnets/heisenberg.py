@@ -205,10 +205,11 @@ class Heisenberg:
 
     def _axis(self, axis: Sequence[float] | Array, m: int) -> Array:
         axis = self._constant(axis, (3,), f"anisotropy axis {m}")
-        length = jnp.linalg.norm(axis, axis=-1, keepdims=True)
+        numpy = np if known(axis) else jnp
+        length = numpy.linalg.norm(axis, axis=-1, keepdims=True)
         if known(length) and not np.all(length > 0):
             raise ValueError(f"anisotropy axis {m} must not be zero")
-        return axis / length
+        return jnp.asarray(axis / length)
 
     @property
     def bonds(self) -> tuple[Bond, ...]:

@@ -6,12 +6,12 @@ from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jax.tree_util import register_dataclass
 
-from mepmeta.force import Parts
+from mepmeta.force import Parts, dot
 from mepmeta.geometry import Geometry
-from mepmeta.methods.moves import norm, project, shortened, tiny
+from mepmeta.methods.moves import project, tiny
 
 __all__ = ["LBFGS", "ConjugateGradient"]
 
@@ -69,11 +69,11 @@ class _LBFGSState(NamedTuple):
     last: _Memory
     moves: Array  # (memory, N, *shape), newest first
     changes: Array  # minus the change of the force in each move
-    inverse: Array  # 1 / (move . change), 0 for an empty place
-    limit: Array
+    inverse: Array  # (memory, N), 1 / (move . change), 0 for an empty place
+    limit: Array  # (N,)
 
 
-@partial(register_dataclass, data_fields=["step", "angle", "growth"], meta_fields=["memory", "by_image"])
+@partial(register_dataclass, data_fields=["step", "angle", "growth", "by_image"], meta_fields=["memory"])
 @dataclass(frozen=True)
 class LBFGS:
     r"""L-BFGS for a force without a potential: quasi-Newton steps from the last few moves and changes of the force.
@@ -103,51 +103,64 @@ class LBFGS:
     angle: float | Array = 0.03
     growth: float | Array = 1.2
     memory: int = 5
-    by_image: bool = False
+    by_image: bool | Array = False
 
     def init(self, path: Array) -> _LBFGSState:
-        return jax.vmap(self._init)(path[:, None]) if self.by_image else self._init(path)
-
-    def update(self, parts: Parts, s: _LBFGSState, path: Array, geometry: Geometry) -> tuple[Array, _LBFGSState]:
-        if not self.by_image:
-            return self._update(parts.force, s, path, geometry)
-        update = jax.vmap(lambda force, s, path: self._update(force, s, path, geometry))
-        move, s = update(parts.force[:, None], s, path[:, None])
-        return move[:, 0], s
-
-    def _init(self, path: Array) -> _LBFGSState:
         many = jnp.zeros((self.memory, *path.shape), path.dtype)
         last = _Memory(path, jnp.zeros_like(path), jnp.asarray(True))
-        inverse = jnp.zeros((self.memory,), path.dtype)
-        return _LBFGSState(last, many, many, inverse, jnp.asarray(jnp.inf, path.dtype))
+        inverse = jnp.zeros((self.memory, path.shape[0]), path.dtype)
+        return _LBFGSState(last, many, many, inverse, jnp.full(path.shape[:1], jnp.inf, path.dtype))
 
-    def _update(self, force: Array, s: _LBFGSState, path: Array, geometry: Geometry) -> tuple[Array, _LBFGSState]:
+    def update(self, parts: Parts, s: _LBFGSState, path: Array, geometry: Geometry) -> tuple[Array, _LBFGSState]:
+        # Numbers of an image, shape (N,). Without by_image they are those of the whole band, at every image.
+        def column(number: Array) -> Array:
+            return number.reshape((-1,) + (1,) * (path.ndim - 1))
+
+        def product(u: Array, v: Array) -> Array:
+            each = jnp.ravel(dot(u, v))
+            return jnp.where(self.by_image, each, jnp.sum(each))
+
+        def length(v: Array) -> Array:
+            return jnp.sqrt(product(v, v))
+
+        force = parts.force
         move = project(path, path - s.last.path, geometry)
         change = project(path, s.last.force, geometry) - force
-        curvature = jnp.vdot(move, change)
-        sound = ~s.last.fresh & (curvature > 0.01 * norm(move) * norm(change))
+        curvature, moved = product(move, change), length(move)
+        sound = ~s.last.fresh & (curvature > 0.01 * moved * length(change))
 
-        def push(column: Array, new: Array) -> Array:
-            return jnp.where(sound, jnp.concatenate([new[None], column[:-1]]), column)
+        def push(pairs: Array, new: Array, sound: Array) -> Array:
+            return jnp.where(sound, jnp.concatenate([new[None], pairs[:-1]]), pairs)
 
-        moves, changes = push(s.moves, move), push(s.changes, change)
-        inverse = push(s.inverse, 1 / jnp.where(sound, curvature, 1))
+        moves, changes = (push(p, v, column(sound)) for p, v in ((s.moves, move), (s.changes, change)))
+        inverse = push(s.inverse, 1 / jnp.where(sound, curvature, 1), sound)
 
         # The two loops of the textbook, over the few pairs.
-        q, parts = force, []
-        for i in range(self.memory):
-            parts.append(inverse[i] * jnp.vdot(moves[i], q))
-            q = q - parts[i] * changes[i]
-        newest = inverse[0] * jnp.vdot(changes[0], changes[0])
-        q = q * jnp.where(newest > 0, 1 / jnp.where(newest > 0, newest, 1), self.step).astype(q.dtype)
-        for i in reversed(range(self.memory)):
-            q = q + (parts[i] - inverse[i] * jnp.vdot(changes[i], q)) * moves[i]
-        q = project(path, q, geometry)
+        def down(q: Array, pair: tuple) -> tuple[Array, Array]:
+            move, change, inverse = pair
+            part = inverse * product(move, q)
+            return q - column(part) * change, part
 
-        grown = jnp.where(s.last.fresh, 0, norm(force) / jnp.maximum(norm(s.last.force), tiny(force)))
-        keep = (jnp.vdot(q, force) > self.angle * norm(q) * norm(force)) & (grown < self.growth**4)
-        q, inverse = jnp.where(keep, q, self.step * force), jnp.where(keep, inverse, 0)
-        half = jnp.max(jax.vmap(geometry.sizes)(move)) / 2
-        limit = jnp.where(grown > self.growth, half, 1.5 * s.limit).astype(q.dtype)
-        last = _Memory(path, force, jnp.asarray(False))
-        return shortened(q, geometry, limit), _LBFGSState(last, moves, changes, inverse, limit)
+        def up(q: Array, pair: tuple) -> tuple[Array, None]:
+            move, change, inverse, part = pair
+            return q + column(part - inverse * product(change, q)) * move, None
+
+        q, part = lax.scan(down, force, (moves, changes, inverse))
+        newest = inverse[0] * product(changes[0], changes[0])
+        q = q * column(jnp.where(newest > 0, 1 / jnp.where(newest > 0, newest, 1), self.step).astype(q.dtype))
+        q = project(path, lax.scan(up, q, (moves, changes, inverse, part), reverse=True)[0], geometry)
+
+        strength, before = length(force), length(s.last.force)
+        grown = jnp.where(s.last.fresh, 0, strength / jnp.maximum(before, tiny(force)))
+        keep = (product(q, force) > self.angle * length(q) * strength) & (grown < self.growth**4)
+        q, inverse = jnp.where(column(keep), q, self.step * force), jnp.where(keep, inverse, 0)
+        largest = self._largest(move, geometry)
+        limit = jnp.where(grown > self.growth, largest / 2, 1.5 * s.limit).astype(q.dtype)
+        far = self._largest(q, geometry)
+        q = q * column(jnp.minimum(1, limit / jnp.maximum(far, tiny(q))).astype(q.dtype))
+        return q, _LBFGSState(_Memory(path, force, jnp.asarray(False)), moves, changes, inverse, limit)
+
+    def _largest(self, move: Array, geometry: Geometry) -> Array:
+        """The largest move of a particle, in each image or in the band."""
+        each = jnp.max(jax.vmap(geometry.sizes)(move).reshape(move.shape[0], -1), axis=1)
+        return jnp.where(self.by_image, each, jnp.max(each))

@@ -5,13 +5,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from mepmeta.force import Parts
 from mepmeta.geometry import Geometry
 from mepmeta.methods.moves import limited
 
-__all__ = ["CHUNK", "LOST", "Descent", "repeat", "to_tolerance"]
+__all__ = ["CHUNK", "LOST", "Descent", "blank", "repeat", "to_tolerance"]
 
 #: A band this many times longer than at the start is lost, its springs being unstable.
 LOST = 1e3
@@ -62,6 +63,7 @@ class Descent(NamedTuple):
             highest energy before the first iteration and after every one.
         parts: the parts at the inner images, without the tangent.
         refused: moves that were taken back in this call.
+        fresh: whether the method has learned nothing yet: never, after a call.
     """
 
     path: Array
@@ -73,12 +75,19 @@ class Descent(NamedTuple):
     tops: Array
     parts: Parts
     refused: Array
+    fresh: Array
 
 
 class _Carry(NamedTuple):
     descent: Descent
     best: tuple[Array, Array, Array, Array]  # residual, path, its length and the cosine of its sharpest turn
     done: Array
+
+
+def blank(method: Any, inner: Array) -> Any:
+    """A memory with nothing in it, for images of this shape; nothing is computed."""
+    image = jax.ShapeDtypeStruct(inner.shape, inner.dtype)
+    return jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), jax.eval_shape(method.init, image))
 
 
 def to_tolerance(
@@ -88,6 +97,7 @@ def to_tolerance(
     method: Any,
     path: Array,
     memory: Any,
+    new: Array,
     trust: Array,
     geometry: Geometry,
     tol: Array,
@@ -99,7 +109,8 @@ def to_tolerance(
     given also the parts and the number of the iteration. Where the path has become longer by half than the best one so
     far, turns back more sharply, or leads to where the energy is not finite, the best one is taken up again; the method
     then starts anew and may move less. So a band whose quasi-Newton steps are wild is not lost: where the residual does
-    not fall on such a way, it does not lead to a minimum energy path.
+    not fall on such a way, it does not lead to a minimum energy path. Where it is ``new``, the method begins; what its
+    memory then holds has the right shapes only, see :func:`blank`.
     """
     # The parts are looked at in one place, so that the gradient of the energy stands in the program once.
     parts, _ = jax.eval_shape(look, path)
@@ -130,11 +141,14 @@ def to_tolerance(
         count = (~end & (k < steps)).astype(k.dtype)
         d = Descent(
             path, memory, trust.astype(d.trust.dtype), k + count, residual, d.residuals.at[k].set(residual),
-            d.tops.at[k].set(jnp.max(kept.energies)), kept, d.refused + refused.astype(k.dtype),
+            d.tops.at[k].set(jnp.max(kept.energies)), kept, d.refused + refused.astype(k.dtype), d.fresh,
         )  # fmt: skip
         return _Carry(d, best, end)
 
     zero, history = jnp.zeros((), jnp.int32), jnp.zeros((CHUNK + 1,), path.dtype)
-    start = Descent(path, memory, trust, zero, jnp.full((), jnp.inf, path.dtype), history, history, parts, zero)
+    memory = jax.tree.map(lambda old, first: jnp.where(new, first, old), memory, fresh)
+    start = Descent(
+        path, memory, trust, zero, jnp.full((), jnp.inf, path.dtype), history, history, parts, zero, jnp.asarray(False)
+    )
     best = start.residual, path, start.residual, jnp.full((), -1, path.dtype)
     return lax.while_loop(lambda s: ~s.done, body, _Carry(start, best, jnp.asarray(False))).descent

@@ -20,7 +20,7 @@ from mepmeta._checks import (
 )
 from mepmeta._trace import traced
 from mepmeta.geometry import Spheres
-from mepmeta.spectra.modes import largest_curvatures
+from mepmeta.spectra.modes import largest_curvature
 
 __all__ = ["Escapes", "Trajectories", "count_escapes", "simulate"]
 
@@ -293,7 +293,7 @@ def _checked(
     check_count("steps", steps)
     states = jnp.asarray(states)
     energy = check_energy(energy, states[0])
-    stiffness = float(dt) * float(largest_curvatures(energy, states[:1], Spheres())[0])
+    stiffness = float(dt) * float(largest_curvature(energy, states[0], Spheres()))
     if not np.isfinite(stiffness):
         raise ValueError("the curvature of the energy is not finite at the first state")
     if stiffness > LONGEST:

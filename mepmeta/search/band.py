@@ -13,7 +13,7 @@ from mepmeta.methods.moves import LIMIT
 from mepmeta.paths import arc_length, balanced, redistributed
 from mepmeta.problem import Problem
 
-__all__ = ["run", "slopes"]
+__all__ = ["profile", "run"]
 
 #: How much of the distance of two neighbouring images may change in one iteration.
 STRAIN = 0.5
@@ -25,6 +25,7 @@ def run(
     path: Array,
     method: Any,
     memory: Any,
+    fresh: Array,
     trust: Array,
     held: Array,
     stiffness: Array,
@@ -37,6 +38,7 @@ def run(
     """Iterate until the residual is below ``tol``; inner images that are ``held``, shape ``(N,)``, stay where they are.
 
     ``stiffness`` is the largest curvature on the path, in units of the problem; ``done`` counts earlier iterations.
+    ``fresh`` says that the method begins, whatever its memory holds.
     """
     geometry, column = problem.geometry, (-1,) + (1,) * (path.ndim - 1)
     held_column, pinned = held.reshape(column), jnp.pad(held, 1, constant_values=True)
@@ -66,14 +68,19 @@ def run(
             path = lax.cond(due, lambda p: redistributed(p, pinned, geometry), lambda p: p, path)
         return path
 
-    return to_tolerance(look, advance, lambda p: p[1:-1], method, path, memory, trust, geometry, tol, steps)
+    return to_tolerance(look, advance, lambda p: p[1:-1], method, path, memory, fresh, trust, geometry, tol, steps)
 
 
 @jax.jit
-def slopes(problem: Problem, path: Array, units: Array) -> tuple[Array, Array]:
-    """Distance along the path, and derivative of the energy by it, along unit tangents ``units`` at inner images."""
+def profile(problem: Problem, path: Array, units: Array) -> tuple[Array, Array, Array]:
+    """Distance along the path, derivative of the energy by it, and energies half-way from image to image.
+
+    ``units`` are unit tangents at the inner images.
+    """
     s = arc_length(path, geometry=problem.geometry)
     _, forward, back = jax.vmap(problem.geometry.connect)(path[:-1], path[1:])
     lengths = jnp.diff(s)
     directions = jnp.concatenate([forward[:1] / lengths[0], units, -back[-1:] / lengths[-1]])
-    return s, jnp.ravel(dot(jax.vmap(problem.gradient)(path), directions))
+    slopes = jnp.ravel(dot(jax.vmap(problem.gradient)(path), directions))
+    half = jax.vmap(lambda x, y: problem(problem.geometry.interpolate(x, y, jnp.asarray(0.5, path.dtype))))
+    return s, slopes, half(path[:-1], path[1:])

@@ -65,8 +65,8 @@ def _decide(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint | 
             if trial.point.index > 1 and search.kick(trial.point.state):
                 left += 1
             elif trial.point.index == 1:  # a saddle that the path does not lead over
-                search.bend(search.top, search.problem.way(search.path[search.top], trial.point.state))
-            elif not search.kick(search.path[search.top]):
+                search.bend(search.top, search.problem.way(search.image(search.top), trial.point.state))
+            elif not search.kick(search.image(search.top)):
                 if trial.point.index == 0 and np.isfinite(trial.point.energy):
                     return None, "from the highest point of the path all ways lead down: it is no barrier"
                 return None, trial.why
@@ -79,7 +79,7 @@ def _decide(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint | 
             if not search.run(tol):
                 break
             held = 1 + np.flatnonzero(search.held)
-            E = search.parts.energies
+            E = np.asarray(search.parts.energies)
             if any(search.turns_back(n) for n in held):
                 return None, "the path turns back at its saddle, which lies beyond an end that is no minimum"
             if E[search.top] - saddle.energy > PROMINENCE * (saddle.energy - E[0]) and kicks < KICKS:

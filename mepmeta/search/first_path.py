@@ -1,14 +1,16 @@
 """The path that a search begins with."""
 
+from functools import partial
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from mepmeta.geometry import Geometry
 from mepmeta.paths import bent
 from mepmeta.problem import Problem
 from mepmeta.search.relaxation import LEVEL
-from mepmeta.spectra.modes import lowest
+from mepmeta.spectra.modes import lowest, rough
 
 __all__ = ["first_path"]
 
@@ -22,19 +24,34 @@ def first_path(problem: Problem, start: Array, end: Array, n_images: int) -> Arr
     Several there are between antipodal spins. They then turn through a direction in which the lowest modes of the start
     lead, so that no axis of the coordinates decides. A way on which the energy is not finite is bent.
     """
-    t = jnp.linspace(0, 1, n_images, dtype=start.dtype)
-    line = problem.line(start, end, t)
-    if bool(problem.geometry.ambiguous(start, end)):
+    t = np.linspace(0, 1, n_images, dtype=start.dtype)
+    line, energies, ambiguous = (np.asarray(a) for a in _line(problem, start, end, t))
+    if ambiguous:
         modes = lowest(problem, start, 2, problem.geometry).vectors
-        ways = [jax.vmap(lambda t, v=v: problem.geometry.through(start, end, v, t))(t) for v in (*modes, *-modes)]
-        heights = np.array([float(jnp.max(problem.energies(way))) for way in ways])
+        ways = [np.asarray(_through(start, end, v, t, problem.geometry)) for v in (*modes, *-modes)]
+        heights = np.array([np.max(problem.energies(way)) for way in ways])
         if np.isfinite(heights).any():
             level = LEVEL * max(1.0, np.nanmax(np.abs(heights[np.isfinite(heights)])))
             line = ways[int(np.argmax(heights <= np.nanmin(heights) + level))]
+            energies = problem.energies(line)
+    straight = line
     for turn in range(1, BENDS):
-        if np.all(np.isfinite(problem.energies(line))):
+        if np.all(np.isfinite(energies)):
             break
-        rough = jnp.mod(0.6180339887498949 * jnp.arange(1, start.size + 1, dtype=start.dtype) ** 2, 1) - 0.5
-        move = BEND * turn * rough.reshape(start.shape) / jnp.max(problem.geometry.sizes(rough.reshape(start.shape)))
-        line = bent(problem.line(start, end, t), n_images // 2, move, problem.geometry)
+        move = rough(start.size, start.dtype).reshape(start.shape)
+        move = BEND * turn / float(np.max(problem.geometry.sizes(move))) * move
+        line = bent(straight, n_images // 2, move.astype(start.dtype), problem.geometry)
+        energies = problem.energies(line)
     return line
+
+
+@jax.jit
+def _line(problem: Problem, start: Array, end: Array, t: Array) -> tuple[Array, Array, Array]:
+    """States at fractions t of the shortest way, their energies, and whether there are several such ways."""
+    line = jax.vmap(lambda t: problem.geometry.interpolate(start, end, t))(t)
+    return line, jax.vmap(problem)(line), problem.geometry.ambiguous(start, end)
+
+
+@partial(jax.jit, static_argnums=4)
+def _through(start: Array, end: Array, v: Array, t: Array, geometry: Geometry) -> Array:
+    return jax.vmap(lambda t: geometry.through(start, end, v, t))(t)

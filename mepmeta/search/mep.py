@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,18 +26,18 @@ from mepmeta.geometry import Flat, Geometry
 from mepmeta.methods import FIRE, LBFGS
 from mepmeta.neb import NEB, NEBParams
 from mepmeta.paths import resampled
-from mepmeta.problem import pose, tolerance
+from mepmeta.problem import Problem, pose, tolerance
 from mepmeta.search.converge import converge
 from mepmeta.search.first_path import first_path
-from mepmeta.search.relaxation import relaxed
+from mepmeta.search.relaxation import Relaxed, public, relaxed
 from mepmeta.search.report import reported
-from mepmeta.search.result import MEP
-from mepmeta.search.state import Search
+from mepmeta.search.result import MEP, StationaryPoint
+from mepmeta.search.state import Rules, Search
 
 __all__ = ["find_mep"]
 
 #: The band moves as a whole until its saddle is found; then every image by itself.
-DEFAULT, FINISH, FALLBACK = LBFGS(), LBFGS(memory=10, by_image=True), FIRE()
+DEFAULT, FINISH, FALLBACK = LBFGS(memory=10), LBFGS(memory=10, by_image=True), FIRE()
 #: Images of the path; more of them where these turn out to be too few.
 IMAGES = 14, 28, 56
 #: The residual to reach, in units of force of the problem.
@@ -102,7 +102,7 @@ def find_mep(
         endpoint_tol: largest force on a particle at the relaxed ends, energy over coordinate (radian for spins). By
             default 1e-9 of the unit of force: the largest curvature at the ends, times their distance or a radian.
         tol: residual to reach, the same unit; by default 1e-7 of the unit of force, or what rounding allows.
-        max_steps: iterations of the band, at most.
+        max_steps: iterations of the bands in all, at most.
         progress: show a bar with barrier and residual.
 
     Returns:
@@ -123,32 +123,36 @@ def find_mep(
     >>> round(r.barrier, 6), r.eigenvalues.round(6).tolist(), r.converged
     (1.0, [-2.0, 4.0], True)
     """
-    energy, start, end, path, tangent = _checked(
-        energy,
-        start,
-        end,
-        geometry,
-        n_images,
-        path,
-        params,
-        tangent,
-        (tol, endpoint_tol),
-        max_steps,
-        method,
-        fallback,
-        patience,
-    )
-
-    methods = (*((DEFAULT, FINISH) if method is None else (method, method)), fallback, patience)
+    settings = Settings(
+        geometry, n_images, path, method, fallback, patience, params, tangent, climb, relax_endpoints, endpoint_tol,
+        tol, max_steps, progress,
+    )  # fmt: skip
+    energy, settings = _checked(energy, start, end, settings)
 
     def search(energy: Callable) -> MEP:
         check_untraced("find_mep", energy)
-        return _search(
-            energy, start, end, geometry, n_images, path, methods, params, tangent, climb,
-            relax_endpoints, endpoint_tol, tol, max_steps, progress,
-        )  # fmt: skip
+        return _search(energy, np.asarray(start), np.asarray(end), settings)
 
     return search(energy) if known(energy) else _differentiated(search, energy)
+
+
+class Settings(NamedTuple):
+    """How to search: the arguments of :func:`find_mep`."""
+
+    geometry: Geometry
+    n_images: int | None
+    path: Array | None
+    method: Any
+    fallback: Any
+    patience: int
+    params: NEBParams | None
+    tangent: Tangent | None
+    climb: bool
+    relax_endpoints: bool
+    endpoint_tol: float | None
+    tol: float | None
+    max_steps: int
+    progress: bool
 
 
 def _differentiated(search: Callable[[Callable], MEP], energy: Callable) -> MEP:
@@ -182,34 +186,19 @@ def _never(primals: tuple, tangents: tuple) -> tuple:
     raise ValueError("second derivatives of a barrier are not supported: they need the motion of the saddle")
 
 
-def _search(
-    energy: Callable,
-    start: Array,
-    end: Array,
-    geometry: Geometry,
-    n_images: int | None,
-    path: Array | None,
-    methods: tuple[Any, Any, Any, int],
-    params: NEBParams | None,
-    tangent: Tangent,
-    climb: bool,
-    relax_endpoints: bool,
-    endpoint_tol: float | None,
-    tol: float | None,
-    max_steps: int,
-    progress: bool,
-) -> MEP:
+def _search(energy: Callable, start: np.ndarray, end: np.ndarray, how: Settings) -> MEP:
+    path = how.path
     if hasattr(energy, "live"):  # spins of sites without a moment have nowhere to go
-        live = jnp.asarray(energy.live())[..., None]
-        end = jnp.where(live, end, start)
-        path = None if path is None else jnp.where(live, path, start)
-    problem = pose(energy, geometry, start, end)
+        live = energy.live()[..., None]
+        end = np.where(live, end, start)
+        path = None if path is None else np.where(live, path, start)
+    problem = pose(energy, how.geometry, start, end)
     ends = [problem.inside(x) for x in (start, end)]
-    ends = [problem.moved_by(x, jnp.zeros_like(x)) for x in ends]
-    notes, evaluations, reached, together = [], 0, True, False
+    ends = [problem.moved_by(x, np.zeros_like(x)) for x in ends]
+    notes, known_ends, evaluations, reached, together = [], None, 0, True, False
     try:
-        if relax_endpoints:
-            found = [relaxed(problem, x, endpoint_tol, max_steps) for x in ends]
+        if how.relax_endpoints:
+            found = [relaxed(problem, x, how.endpoint_tol, how.max_steps) for x in ends]
             evaluations = sum(r.evaluations for r in found)
             for name, r in zip(("start", "end"), found, strict=True):
                 if not r.converged:
@@ -219,88 +208,93 @@ def _search(
                     off = ", off a saddle" if r.kicks else ""
                     notes.append(f"the {name} moved by {r.moved:.3g} into its minimum{off}")
             together = problem.distance(found[0].state, found[1].state) <= SAME
-            start, end = (problem.outside(r.state) for r in found)
-            if reached and not together:
-                problem = pose(energy, geometry, start, end)  # in units of the minima themselves
-            ends = [problem.inside(x) for x in (start, end)]
+            found = [public(problem, r) for r in found]
+            if reached and not together:  # in units of the minima themselves
+                problem = pose(energy, how.geometry, *(r.state for r in found))
+            ends = [problem.inside(r.state) for r in found]
+            known_ends = [_as_point(problem, x, r) for x, r in zip(ends, found, strict=True)]
     except KeyboardInterrupt:
         notes, reached = ["interrupted while the ends were relaxed"], False
-    if params is not None:
+    methods = DEFAULT, FINISH
+    if how.method is not None:
+        methods = how.method, how.method
+    if how.params is not None:
         E, length, _ = problem.units
-        scaled = NEB(NEBParams(params.gamma * E / length**2, params.mu * length**2 / E, params.beta * E), "scaled")
-        methods = scaled, scaled, None, methods[3]
-    beta = 0.0 if params is None else params.beta * problem.units[0]
-    for images in IMAGES if n_images is None and path is None else (n_images,):
+        gamma, mu, beta = how.params
+        methods = (NEB(NEBParams(gamma * E / length**2, mu * length**2 / E, beta * E), "scaled"),) * 2
+    fallback = None if how.params is not None else how.fallback
+    beta = 0.0 if how.params is None else how.params.beta * problem.units[0]
+    rules = Rules(*methods, fallback, how.patience, how.tangent, beta)
+    band = None
+    for images in IMAGES if how.n_images is None and path is None else (how.n_images,):
         line = first_path(problem, *ends, images) if path is None else problem.inside(path, axis=1)
-        line = line.at[0].set(ends[0]).at[-1].set(ends[1])
-        wanted = tolerance(tol, TOL, problem, line.dtype)
-        with tqdm(total=max_steps, disable=not progress, desc="band") as bar:
+        line = _between(ends, line)
+        wanted = tolerance(how.tol, TOL, problem, line.dtype)
+        with tqdm(total=how.max_steps, disable=not how.progress, desc="band") as bar:
             saddle, why = None, "both ends relax into the same minimum" if together else ""
             try:
                 if reached and not together and line.shape[0] > MANY:
                     # Few images find the way, at a small part of the cost.
                     short = resampled(line, FEW, problem.geometry)
-                    few = Search(problem, short, methods, tangent, beta, max_steps, bar)
-                    converge(few, climb, max(wanted, ROUGHLY))
-                    evaluations += few.evaluations
-                    if np.isfinite(few.residual) and not few.too_few:
-                        line = resampled(few.path, line.shape[0], problem.geometry)
-                        line = line.at[0].set(ends[0]).at[-1].set(ends[1])
-                band = Search(problem, line, methods, tangent, beta, max_steps, bar)
-                band.evaluations += evaluations
+                    band = Search(problem, short, rules, how.max_steps // 2, bar, band)
+                    converge(band, how.climb, max(wanted, ROUGHLY))
+                    if np.isfinite(band.residual) and not band.too_few:
+                        line = _between(ends, resampled(band.path, line.shape[0], problem.geometry))
+                band = Search(problem, line, rules, how.max_steps, bar, band)
                 if reached and not together:
-                    saddle, why = converge(band, climb, wanted)
+                    saddle, why = converge(band, how.climb, wanted)
             except KeyboardInterrupt:
                 why = "interrupted"
-        evaluations = band.evaluations
         if not band.too_few:
             break
-    return reported(band, saddle, [*notes, why], wanted)
+    band.evaluations += evaluations
+    if saddle is not None and known_ends is None:
+        known_ends = [band.described(x, 0.0) for x in ends]
+    return reported(band, saddle, [*notes, why], wanted, known_ends)
 
 
-def _checked(
-    energy: Callable,
-    start: Array,
-    end: Array,
-    geometry: Geometry,
-    n_images: int | None,
-    path: Array | None,
-    params: NEBParams | None,
-    tangent: Tangent | None,
-    tols: tuple[float | None, float | None],
-    max_steps: int,
-    method: Any,
-    fallback: Any,
-    patience: int,
-) -> tuple[Callable, Array, Array, Array | None, Tangent]:
-    check_untraced("find_mep", start, end, path)
+def _as_point(problem: Problem, x: Array, r: Relaxed) -> StationaryPoint:
+    """A relaxed end, once more in units of the problem."""
+    E, length, F = problem.units
+    values = r.modes.values / (E / length**2)
+    return StationaryPoint(x, r.energy / E, 0.0, r.residual / F, values, r.modes.negative, r.modes.zero)
+
+
+def _between(ends: list[Array], path: Array) -> np.ndarray:
+    """The path with these ends, to the last digit."""
+    path = np.array(path)
+    path[0], path[-1] = ends
+    return path
+
+
+def _checked(energy: Callable, start: Array, end: Array, how: Settings) -> tuple[Callable, Settings]:
+    check_untraced("find_mep", start, end, how.path)
     for name, x in {"start": start, "end": end}.items():
         check_state(x, name, axes=1)
-        geometry.check(np.asarray(x), name)
+        how.geometry.check(np.asarray(x), name)
     if start.shape != end.shape or start.dtype != end.dtype:
         kinds = f"{start.shape} of {start.dtype} and {end.shape} of {end.dtype}"
         raise ValueError(f"start and end must have one shape and dtype, got {kinds}")
     if np.array_equal(start, end):
         raise ValueError("start and end are the same state: there is no path between them")
-    check_count("max_steps", max_steps)
-    check_count("patience", patience)
-    for name, way in {"method": method, "fallback": fallback}.items():
+    check_count("max_steps", how.max_steps)
+    check_count("patience", how.patience)
+    for name, way in {"method": how.method, "fallback": how.fallback}.items():
         parts = [hasattr(way, part) for part in ("init", "update", "spacing")]
         if way is not None and (isinstance(way, type) or not all(parts)):
             raise ValueError(f"{name} must be a method such as mepmeta.methods.FIRE(), got {way!r}")
-    if path is not None:
-        check_path(path, geometry)
-        if path.shape[1:] != start.shape or path.dtype != start.dtype:
-            states, kind = f"{start.shape} of {start.dtype}", f"{path.shape} of {path.dtype}"
+    if how.path is not None:
+        check_path(how.path, how.geometry)
+        if how.path.shape[1:] != start.shape or how.path.dtype != start.dtype:
+            states, kind = f"{start.shape} of {start.dtype}", f"{how.path.shape} of {how.path.dtype}"
             raise ValueError(f"the path must hold states of shape {states}, got shape {kind}")
-    elif n_images is not None and (not isinstance(n_images, (int, np.integer)) or n_images < 3):
-        raise ValueError(f"a path needs at least 3 images, got n_images={n_images}")
-    if params is not None:
-        check_params(params)
-    tangent = tangent or ("improved" if params is None else "smooth")
+    elif how.n_images is not None and (not isinstance(how.n_images, (int, np.integer)) or how.n_images < 3):
+        raise ValueError(f"a path needs at least 3 images, got n_images={how.n_images}")
+    if how.params is not None:
+        check_params(how.params)
+    tangent = how.tangent or ("improved" if how.params is None else "smooth")
     check_option("tangent", tangent, TANGENTS)
-    if tangent == "smooth" and params is None:
+    if tangent == "smooth" and how.params is None:
         raise ValueError("the smooth tangent needs its smoothness: pass params=NEBParams(gamma, mu, beta)")
-    check_positive(**{name: t for name, t in zip(("tol", "endpoint_tol"), tols, strict=True) if t is not None})
-    energy = check_energy(energy, start, geometry)
-    return energy, jnp.asarray(start), jnp.asarray(end), None if path is None else jnp.asarray(path), tangent
+    check_positive(**{name: t for name in ("tol", "endpoint_tol") if (t := getattr(how, name)) is not None})
+    return check_energy(energy, start, how.geometry), how._replace(tangent=tangent)

@@ -10,7 +10,7 @@ from jax import Array, lax
 
 from mepmeta.problem import Problem
 from mepmeta.spectra.hessian import product as hessian_product
-from mepmeta.spectra.modes import lowest
+from mepmeta.spectra.modes import softest
 
 __all__ = ["Stationary", "lowest_mode", "newton", "newton_step"]
 
@@ -24,8 +24,19 @@ RADIUS, WIDEST, NARROWEST = 0.5, 4.0, 1e-9
 STALE = 0.1
 
 
+class Step(NamedTuple):
+    """The next state; the work of the turned force on the way there, which is positive for a good step; the largest
+    force on a particle at the next state; how far it is; the products it took."""
+
+    state: Array
+    work: Array
+    force: Array
+    moved: Array
+    products: Array
+
+
 @jax.jit
-def newton_step(problem: Problem, x: Array, mode: Array, radius: Array) -> tuple[Array, Array, Array, Array]:
+def newton_step(problem: Problem, x: Array, mode: Array, radius: Array) -> Step:
     r"""One Newton step of conjugate gradients in a trust region, with the energy turned over along ``mode``.
 
     .. math:: \big(P\mathcal H P + |v\cdot\mathcal H v|\,v v^{\mathsf T}\big)\,p
@@ -40,10 +51,6 @@ def newton_step(problem: Problem, x: Array, mode: Array, radius: Array) -> tuple
         x: state, in these units.
         mode: unit vector v, or zero; of a mode from a nearby state the part tangent at x counts.
         radius: largest length of the step. A direction of negative curvature is followed to there.
-
-    Returns:
-        The next state; the work of the turned force on the way, which is positive for a good step; the largest
-        force on a particle at the next state; the products it took.
 
     Source: :cite:t:`steihaug1983`; eigenvector following: :cite:t:`cerjan1981`.
     """
@@ -95,7 +102,7 @@ def newton_step(problem: Problem, x: Array, mode: Array, radius: Array) -> tuple
     after = geometry.retract(x, p)
     g_after = problem.gradient(after)
     work = -jnp.vdot(turned(g + geometry.project(x, g_after)), p) / 2
-    return after, work, jnp.max(geometry.sizes(g_after)), k
+    return Step(after, work, jnp.max(geometry.sizes(g_after)), geometry.distance(x, after), k)
 
 
 class Stationary(NamedTuple):
@@ -117,11 +124,13 @@ Rule = Callable[[Array, Array], tuple[Array, int, str]]
 
 
 def lowest_mode(problem: Problem) -> Rule:
-    """The rule that climbs to a saddle of index one: the lowest mode."""
+    """The rule that climbs to a saddle of index one: the lowest mode, each time from what it was before."""
+    guess = None
 
     def rule(x: Array, _: Array) -> tuple[Array, int, str]:
-        modes = lowest(problem, x, 1, problem.geometry)
-        return modes.vectors[0], 2 * modes.products, ""
+        nonlocal guess
+        mode, guess, products = softest(problem, x, guess, problem.geometry)
+        return mode, 2 * products, ""
 
     return rule
 
@@ -146,7 +155,7 @@ def newton(
     step: the energy is too large to show it.
     """
     start, radius, evaluations, moved_since, steps = x, RADIUS, 1, np.inf, 0
-    mode, residual = jnp.zeros_like(x) if mode is None else mode, float(problem.force(x))
+    mode, residual = np.zeros(x.shape, x.dtype) if mode is None else mode, problem.look(x)[1]
     while residual > tol and np.isfinite(residual):
         if steps == max_steps:
             return Stationary(x, residual, evaluations, steps, "steps")
@@ -157,13 +166,13 @@ def newton(
             evaluations, moved_since = evaluations + count, 0.0
             if why:
                 return Stationary(x, residual, evaluations, steps, why)
-        after, work, size, products = newton_step(problem, x, mode, jnp.asarray(radius, x.dtype))
-        evaluations, steps = evaluations + 2 * int(products) + 2, steps + 1
-        if np.isfinite(size) and (work >= 0 or size <= residual):
-            moved = problem.distance(x, after)
+        step = newton_step(problem, x, mode, np.asarray(radius, x.dtype))
+        size, moved = float(step.force), float(step.moved)
+        evaluations, steps = evaluations + 2 * int(step.products) + 2, steps + 1
+        if np.isfinite(size) and (float(step.work) >= 0 or size <= residual):
             radius = min(2 * radius, widest) if moved > 0.7 * radius else radius
-            x, residual, moved_since = after, float(size), moved_since + moved
-            if problem.distance(start, x) > reach:
+            x, residual, moved_since = step.state, size, moved_since + moved
+            if np.isfinite(reach) and problem.distance(start, x) > reach:
                 return Stationary(x, residual, evaluations, steps, "far")
         else:
             radius, moved_since = radius / 4, np.inf

@@ -12,7 +12,7 @@ from mepmeta._checks import check_count, check_energy, check_positive, check_sta
 from mepmeta.force import Parts
 from mepmeta.geometry import Flat, Geometry
 from mepmeta.methods import LBFGS
-from mepmeta.methods.loop import CHUNK, Descent, to_tolerance
+from mepmeta.methods.loop import CHUNK, Descent, blank, to_tolerance
 from mepmeta.problem import ROUNDINGS, Problem, pose, tolerance
 from mepmeta.search.newton import newton
 from mepmeta.spectra.modes import POWER_STEPS, Modes, lowest
@@ -56,7 +56,7 @@ class Relaxed(NamedTuple):
 
 
 @jax.jit
-def _descend(problem: Problem, x: Array, memory: Any, trust: Array, tol: Array, steps: Array) -> Descent:
+def _descend(problem: Problem, x: Array, memory: Any, fresh: Array, trust: Array, tol: Array, steps: Array) -> Descent:
     """Quasi-Newton descent to the force ``tol``: a band of one image, which has no neighbours."""
     geometry = problem.geometry
 
@@ -70,34 +70,39 @@ def _descend(problem: Problem, x: Array, memory: Any, trust: Array, tol: Array, 
     def advance(path: Array, move: Array, parts: Parts, k: Array) -> Array:
         return jax.vmap(geometry.retract)(path, move)
 
-    return to_tolerance(look, advance, lambda path: path, MINIMISER, x, memory, trust, geometry, tol, steps)
+    return to_tolerance(look, advance, lambda path: path, MINIMISER, x, memory, fresh, trust, geometry, tol, steps)
+
+
+@jax.jit
+def off(problem: Problem, x: Array, mode: Array, size: float) -> Array:
+    """The state off another one along a mode, no particle moving by more than ``size``."""
+    return problem.geometry.retract(x, mode * (size / jnp.max(problem.geometry.sizes(mode))).astype(x.dtype))
 
 
 def downhill(problem: Problem, x: Array, mode: Array, size: float) -> Array:
     """The state off a stationary one along a mode, to its lower side, no particle moving by more than ``size``."""
-    mode = mode * (size / jnp.max(problem.geometry.sizes(mode)))
-    sides = jnp.stack([problem.moved_by(x, mode), problem.moved_by(x, -mode)])
-    one, other = np.asarray(problem.energies(sides))
-    return sides[int(other < one - LEVEL)]
+    one, other = off(problem, x, mode, size), off(problem, x, -mode, size)
+    return other if problem.look(other)[0] < problem.look(one)[0] - LEVEL else one
 
 
 def relaxed(problem: Problem, x: Array, tol: float | None, max_steps: int) -> Relaxed:
     """:func:`relax` of a state in units of the problem, unchecked; its numbers are in the units of the caller."""
-    real, start = lambda value: jnp.asarray(value, x.dtype), x  # noqa: E731
+    real, start = lambda value: np.asarray(value, x.dtype), x  # noqa: E731
     wanted = tolerance(tol, ENDPOINT_TOL, problem, x.dtype)
     kicks, evaluations, steps, minimum, cliffs = 0, 2 * POWER_STEPS, 0, False, 0
-    modes, memory, trust = Modes(np.zeros(0), jnp.zeros((0, *x.shape), x.dtype), 0.0, 0), MINIMISER.init(x[None]), 1.0
+    modes, path = Modes(np.zeros(0), np.zeros((0, *x.shape), x.dtype), 0.0, 0), np.asarray(x)[None]
+    memory, fresh, trust = blank(MINIMISER, path), True, real(1)
     # Quasi-Newton while it is fast; where it creeps, or close to the minimum, Newton steps.
     near, residual = max(wanted, NEAR), np.inf
     while steps < max_steps and residual > near:
         most = min(CHUNK, max_steps - steps)
-        d = _descend(problem, x[None], memory, real(trust), real(near), jnp.asarray(most, jnp.int32))
-        x, memory, trust, residual = d.path[0], d.memory, d.trust, float(d.residual)
+        d = _descend(problem, path, memory, np.asarray(fresh), trust, real(near), np.asarray(most, np.int32))
+        path, memory, fresh, trust, residual = d.path, d.memory, d.fresh, d.trust, float(d.residual)
         cliffs += int(d.refused)
         steps, evaluations = steps + int(d.steps), evaluations + int(d.steps) + 1
         if int(d.steps) < most:
             break
-    why = ""
+    x, why = np.asarray(path)[0], ""
     while np.isfinite(residual):
         found = newton(problem, x, tol=wanted, max_steps=max_steps - steps)
         x, residual, why = found.state, found.residual, found.ended
@@ -107,17 +112,18 @@ def relaxed(problem: Problem, x: Array, tol: float | None, max_steps: int) -> Re
         if tol is None:
             # The unit of force is that of the minimum, which may be softer than where it began; and far from the origin
             # a coordinate has fewer digits.
-            digits = ROUNDINGS * float(jnp.max(jnp.abs(x)) * jnp.finfo(x.dtype).eps) * modes.scale
+            digits = ROUNDINGS * float(np.max(np.abs(np.asarray(x))) * jnp.finfo(x.dtype).eps) * modes.scale
             least = max(tolerance(None, ENDPOINT_TOL * modes.scale, problem, x.dtype), digits)
-            again = minimum and residual <= wanted and least < min(wanted, residual)
-            wanted = max(digits, least if again else wanted)
-            if again:
-                continue
+            if minimum and residual <= wanted and least < min(wanted, residual):
+                found, wanted = newton(problem, x, tol=least, max_steps=max_steps - steps), least
+                x, residual, why = found.state, found.residual, found.ended
+                evaluations, steps = evaluations + found.evaluations, steps + found.steps
+            wanted = max(digits, wanted)
         if not residual <= wanted or minimum or kicks == KICKS:
             break
         x = downhill(problem, x, modes.vectors[0], KICK)
         kicks += 1
-    value, moved = float(problem.energies(x[None])[0]), problem.distance(start, x)
+    value, moved = problem.look(x)[0], problem.distance(start, x)
     finite = bool(np.isfinite(residual) and np.isfinite(value))
     converged = finite and bool(residual <= wanted) and minimum
     E, length, F = problem.units

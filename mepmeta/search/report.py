@@ -15,7 +15,9 @@ __all__ = ["reported"]
 NEARBY = 0.5
 
 
-def reported(search: Search, saddle: StationaryPoint | None, notes: list[str], tol: float) -> MEP:
+def reported(
+    search: Search, saddle: StationaryPoint | None, notes: list[str], tol: float, ends: list[StationaryPoint]
+) -> MEP:
     """The result of a search, in the arrays and units of the caller, with all stationary points on the path."""
     problem, path, points, interpolated = search.problem, search.seen, [], 0.0
     if search.parts is None:  # nothing was iterated
@@ -30,8 +32,7 @@ def reported(search: Search, saddle: StationaryPoint | None, notes: list[str], t
         held = 1 + np.flatnonzero(np.asarray(search.held))
         if held.size:  # the image that became the saddle
             saddle = saddle._replace(position=float(position[held[0]]))
-        points = [search.described(path[0], 0.0), search.described(path[-1], position[-1])]
-        before = energies[0]
+        points, before = [ends[0], ends[1]._replace(position=float(position[-1]))], energies[0]
         for turn in extrema(profile, PROMINENCE * np.ptp(energies)):
             higher, before = profile(turn) > before, profile(turn)
             if abs(turn - saddle.position) < NEARBY * position[-1] / position.size:
@@ -44,7 +45,7 @@ def reported(search: Search, saddle: StationaryPoint | None, notes: list[str], t
                 at = turn * problem.units[1]
                 notes = [*notes, f"an extremum at {at:.3g} along the path was not refined into a stationary point"]
         points.sort(key=lambda p: p.position)
-    none = StationaryPoint(path[top], float(energies[top]), float(position[top]), np.inf, np.zeros(0), 0, 0)
+    none = StationaryPoint(np.asarray(path)[top], float(energies[top]), float(position[top]), np.inf, np.zeros(0), 0, 0)
     found = saddle or none
     if problem.by_differences:
         notes = [*notes, "second derivatives are differences of forces, the energy has none of its own"]

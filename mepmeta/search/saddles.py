@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from tqdm import tqdm
@@ -12,7 +11,7 @@ from mepmeta._checks import check_count, check_energy, check_positive, check_sta
 from mepmeta.geometry import Flat, Geometry
 from mepmeta.problem import Problem, pose, tolerance
 from mepmeta.search.newton import Rule, newton
-from mepmeta.search.relaxation import ENDPOINT_TOL, relaxed
+from mepmeta.search.relaxation import ENDPOINT_TOL, off, relaxed
 from mepmeta.spectra.modes import Modes, lowest
 
 __all__ = ["NearbySaddle", "find_saddles"]
@@ -115,7 +114,7 @@ def find_saddles(
     problem = pose(energy, geometry, minimum, unit=unit)
     x, (_, _, F) = problem.inside(minimum), problem.units
     wanted = tolerance(tol, ENDPOINT_TOL, problem, x.dtype)
-    around, residual = lowest(problem, x, modes + CANDIDATES, problem.geometry), float(problem.force(x))
+    around, residual = lowest(problem, x, modes + CANDIDATES, problem.geometry), problem.look(x)[1]
     if around.negative or residual > STATIONARY:
         value = around.values[0] * F / problem.units[1]
         raise ValueError(
@@ -139,25 +138,20 @@ def find_saddles(
     return tuple(_public(problem, f) for f in sorted(found, key=lambda f: f.energy))
 
 
-def _off(problem: Problem, x: Array, v: Array, size: float) -> Array:
-    """The state moved along v so that no particle moves more than ``size``."""
-    return problem.moved_by(x, v * (size / jnp.max(problem.geometry.sizes(v))))
-
-
 def _continued(problem: Problem) -> Rule:
     """The rule that follows one mode: the one most like the last."""
 
     def rule(x: Array, last: Array) -> tuple[Array, int, str]:
         modes = lowest(problem, x, CANDIDATES, problem.geometry)
-        last = np.asarray(problem.geometry.project(x, last)).ravel()
-        return modes.vectors[np.argmax(np.abs(np.asarray(modes.vectors).reshape(-1, last.size) @ last))], 0, ""
+        last = np.ravel(last)
+        return modes.vectors[np.argmax(np.abs(modes.vectors.reshape(-1, last.size) @ last))], 0, ""
 
     return rule
 
 
 def _follow(problem: Problem, x: Array, mode: Array, tol: float, max_steps: int) -> tuple[Array, Modes, float] | None:
     """Up along a mode to a saddle of index one: state, lowest modes, the force left."""
-    x, rule = _off(problem, x, mode, OFF), _continued(problem)
+    x, rule = off(problem, x, mode, OFF), _continued(problem)
     found = newton(problem, x, tol=tol, max_steps=max_steps, rule=rule, mode=mode, stale=-1.0, widest=2.0)
     if found.ended != "converged":
         return None
@@ -168,11 +162,11 @@ def _follow(problem: Problem, x: Array, mode: Array, tol: float, max_steps: int)
 def _described(
     problem: Problem, minimum: Array, x: Array, modes: Modes, residual: float, mode: int, sign: int, near: float
 ) -> NearbySaddle:
-    sides = [relaxed(problem, _off(problem, x, s * modes.vectors[0], DOWN), None, 5000).state for s in (1, -1)]
+    sides = [relaxed(problem, off(problem, x, s * modes.vectors[0], DOWN), None, 5000).state for s in (1, -1)]
     back = [problem.distance(side, minimum) < near for side in sides]
-    E0, E = np.asarray(problem.energies(jnp.stack([minimum, x])), float)
+    E0, E = (problem.look(state)[0] for state in (minimum, x))
     other = sides[1] if back[0] else sides[0]
-    return NearbySaddle(x, float(E), float(E - E0), modes.values, residual, other, any(back), mode, sign)
+    return NearbySaddle(x, E, E - E0, modes.values, residual, other, any(back), mode, sign)
 
 
 def _public(problem: Problem, f: NearbySaddle) -> NearbySaddle:

@@ -9,15 +9,15 @@ from tqdm import tqdm
 
 from mepmeta import paths
 from mepmeta.force import Tangent
-from mepmeta.methods.loop import CHUNK
+from mepmeta.methods.loop import CHUNK, blank
 from mepmeta.problem import Problem
 from mepmeta.search import band
 from mepmeta.search.newton import Stationary, lowest_mode, newton
 from mepmeta.search.relaxation import downhill
 from mepmeta.search.result import StationaryPoint, profile_of
-from mepmeta.spectra.modes import POWER_STEPS, Modes, largest_curvatures, lowest
+from mepmeta.spectra.modes import POWER_STEPS, Modes, largest_curvature, lowest
 
-__all__ = ["COARSE", "LATE", "Search", "Trial"]
+__all__ = ["COARSE", "LATE", "Rules", "Search", "Trial"]
 
 #: The saddle is the band's own when it is found within this part of the length of the path from its highest point;
 #: while the band is under way looking for it may take so many Newton steps.
@@ -40,6 +40,17 @@ class Trial(NamedTuple):
     why: str
 
 
+class Rules(NamedTuple):
+    """How a band moves: until its saddle is found, from there on, and in turns with these where it creeps."""
+
+    approach: Any
+    finish: Any
+    fallback: Any
+    patience: int
+    tangent: Tangent
+    beta: float
+
+
 class Search:
     """One search: the band between its chunks of iterations, and the counts. All in units of the problem."""
 
@@ -47,40 +58,49 @@ class Search:
         self,
         problem: Problem,
         path: Array,
-        methods: tuple[Any, Any, Any, int],
-        tangent: Tangent,
-        beta: float,
+        rules: Rules,
         max_steps: int,
         bar: tqdm,
+        before: "Search | None" = None,
     ):
-        self.problem, self.path, self.tangent, self.bar = problem, path, tangent, bar
-        self.approach, self.finish, self.fallback, self.patience = methods
-        self.beta, self.max_steps = self._real(beta), max_steps
-        middle = float(largest_curvatures(problem, path[path.shape[0] // 2][None], problem.geometry)[0])
+        self.problem, self.path, self.rules, self.max_steps, self.bar = problem, path, rules, max_steps, bar
+        middle = float(largest_curvature(problem, np.asarray(path)[path.shape[0] // 2], problem.geometry))
         # What scales the force for methods that learn no curvature; a step that was given has its unit already.
-        self.stiffness = self._real(max(1.0, middle) if np.isfinite(middle) and beta == 0 else 1.0)
+        self.stiffness = self._real(max(1.0, middle) if np.isfinite(middle) and rules.beta == 0 else 1.0)
         self.residual, self.steps, self.evaluations, self.largest = np.inf, 0, 6 * POWER_STEPS, 0.0
+        self.history, self.used = [], []
+        if before is not None:  # of another band for the same path
+            self.steps, self.evaluations = before.steps, self.evaluations + before.evaluations
+            self.history, self.used = before.history, before.used
         self.seen = path  # the path that the parts belong to
-        self.parts, self.history, self.used, self.too_few = None, [], [], False
+        self.parts, self.too_few = None, False
         self.release()
 
-    def _real(self, x: float) -> Array:
-        return jnp.asarray(x, self.path.dtype)
+    def _real(self, x: float) -> np.ndarray:
+        return np.asarray(x, self.path.dtype)
+
+    def image(self, n: int) -> np.ndarray:
+        return np.asarray(self.path)[n]
 
     def restart(self) -> None:
         """Forget what the method has learned: the path or the force has become another one."""
-        self.method = self.finish if np.any(self.held) else self.approach
-        self.memory, self.trust, self.largest, self.since = self.method.init(self.path[1:-1]), self._real(1), 0.0, 0
+        self.largest, self.since = 0.0, 0
+        self._begin(self.rules.finish if np.any(self.held) else self.rules.approach)
+
+    def _begin(self, method: Any) -> None:
+        """The method with nothing learned."""
+        self.method, self.memory = method, blank(method, np.asarray(self.path)[1:-1])
+        self.fresh, self.trust = np.asarray(True), self._real(1)
 
     def release(self) -> None:
         """Let every inner image move."""
-        self.held = jnp.zeros(self.path.shape[0] - 2, bool)
+        self.held = np.zeros(self.path.shape[0] - 2, bool)
         self.restart()
 
     @property
     def top(self) -> int:
         """The highest inner image."""
-        return 1 + int(jnp.argmax(self.parts.energies[1:-1]))
+        return 1 + int(np.argmax(np.asarray(self.parts.energies)[1:-1]))
 
     @property
     def rounding(self) -> float:
@@ -91,19 +111,22 @@ class Search:
         """Iterate until the residual is below ``tol``; False when the iterations are used up or the band is lost."""
         last, stuck = min(self.max_steps, self.steps + at_most), False
         while True:
-            if self.since >= self.patience and self.coarseness() > COARSE:
-                self.too_few = True
-                return False
-            if self.fallback is not None and self.since >= self.patience:
+            if self.since >= self.rules.patience:
+                if self.coarseness() > COARSE:
+                    self.too_few = True
+                    return False
                 # The method creeps: the other one's turn.
-                other = self.method is not self.fallback
-                self.restart()
-                if other:
-                    self.method, self.memory = self.fallback, self.fallback.init(self.path[1:-1])
-            steps = jnp.asarray(min(CHUNK, max(last - self.steps, 0)), jnp.int32)
+                fallback, self.since = self.rules.fallback, 0
+                if fallback is not None:
+                    other = self.method is not fallback
+                    self.restart()
+                    if other:
+                        self._begin(fallback)
+            steps = np.asarray(min(CHUNK, max(last - self.steps, 0)), np.int32)
             d = band.run(
-                self.problem, self.path, self.method, self.memory, self.trust, self.held, self.stiffness, self.beta,
-                self._real(tol), jnp.asarray(self.steps, jnp.int32), steps, tangent=self.tangent,
+                self.problem, self.path, self.method, self.memory, self.fresh, self.trust, self.held, self.stiffness,
+                self._real(self.rules.beta), self._real(tol), np.asarray(self.steps, np.int32), steps,
+                tangent=self.rules.tangent,
             )  # fmt: skip
             k = int(d.steps)
             self.evaluations += (k + 1) * (self.path.shape[0] - 2)
@@ -111,16 +134,16 @@ class Search:
             if not (np.isfinite(self.residual) and finite):
                 self.residual = np.inf
                 return False
-            self.path, self.memory, self.trust, self.parts = d.path, d.memory, d.trust, d.parts
+            self.path, self.memory, self.trust, self.parts, self.fresh = d.path, d.memory, d.trust, d.parts, d.fresh
             self.seen = d.path
-            self._record(k, np.stack([d.residuals, d.tops], axis=-1))
+            self._record(k, np.stack([np.asarray(d.residuals), np.asarray(d.tops)], axis=-1))
             if self.residual <= tol or self.steps >= last or (stuck and k == 0):
                 return self.residual <= tol
             stuck = k < int(steps)
             if stuck:  # moves that fold the path have been limited to nothing: take the folds out
-                pinned = jnp.pad(self.held, 1, constant_values=True)
+                pinned = np.pad(self.held, 1, constant_values=True)
                 self.path = paths.unfolded(self.path, pinned, self.problem.geometry)
-                self.memory, self.trust = self.method.init(self.path[1:-1]), self._real(1)
+                self._begin(self.method)
 
     def _record(self, k: int, rows: np.ndarray) -> None:
         self.steps, self.since = self.steps + k, self.since + k
@@ -133,26 +156,25 @@ class Search:
         self.used.append((name, k))
         self.bar.update(len(self.history[-1]))
         E, _, F = self.problem.units
-        barrier = E * float(jnp.max(self.parts.energies) - self.parts.energies[0])
+        energies = np.asarray(self.parts.energies)
+        barrier = E * float(energies.max() - energies[0])
         self.bar.set_postfix(barrier=f"{barrier:.6g}", residual=f"{F * self.residual:.1e}")
 
     def profile(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Positions of the images, their energies, and the slopes along the path there."""
-        s, slopes = band.slopes(self.problem, self.path, self.parts.unit)
+        s, slopes, _ = band.profile(self.problem, self.path, self.parts.unit)
         return np.asarray(s), np.asarray(self.parts.energies), np.asarray(slopes)
 
     def coarseness(self) -> float:
         """How far the energy half-way between images is from the profile, as a part of the range of energies."""
-        profile = profile_of(*self.profile())
-        half = (profile.x[:-1] + profile.x[1:]) / 2
-        states = paths.at_positions(self.path, self._real(profile.x), self._real(half), self.problem.geometry)
-        self.evaluations += half.size
-        off = np.abs(np.asarray(self.problem.energies(states)) - profile(half))
-        return float(off.max() / max(np.ptp(self.parts.energies), np.finfo(float).tiny))
+        s, slopes, half = map(np.asarray, band.profile(self.problem, self.path, self.parts.unit))
+        energies = np.asarray(self.parts.energies)
+        off = np.abs(half - profile_of(s, energies, slopes)((s[:-1] + s[1:]) / 2))
+        return float(off.max() / max(np.ptp(energies), np.finfo(float).tiny))
 
     def at(self, position: float, s: np.ndarray) -> Array:
         """The state at a distance along the path."""
-        return paths.at_positions(self.path, self._real(s), self._real(position)[None], self.problem.geometry)[0]
+        return paths.at_position(self.path, self._real(s), self._real(position), self.problem.geometry)
 
     def modes(self, x: Array, k: int = 4) -> Modes:
         modes = lowest(self.problem, x, k, self.problem.geometry)
@@ -170,7 +192,7 @@ class Search:
     def described(self, x: Array, position: float) -> StationaryPoint:
         """A stationary state with its modes."""
         modes = self.modes(x)
-        value, force = float(self.problem.energies(x[None])[0]), float(self.problem.force(x))
+        value, force = self.problem.look(x)
         self.evaluations += 1
         return StationaryPoint(x, value, float(position), force, modes.values, modes.negative, modes.zero)
 
@@ -191,10 +213,9 @@ class Search:
 
     def adopt(self, saddle: StationaryPoint) -> None:
         """Bend the path so that the image nearest to a saddle becomes the saddle, and stays there."""
-        n = 1 + int(np.argmin(self.problem.distances(self.path[1:-1], saddle.state)))
-        self.bend(n, self.problem.way(self.path[n], saddle.state))
-        self.path = self.path.at[n].set(saddle.state)
-        self.held = self.held.at[n - 1].set(True)
+        self.path, n = paths.led_through(self.path, saddle.state, self.problem.geometry)
+        self.release()
+        self.held[int(n) - 1] = True
         self.restart()
 
     def bend(self, n: int, move: Array) -> None:
@@ -205,13 +226,13 @@ class Search:
     def kick(self, x: Array) -> bool:
         """Bend the path along the lowest mode of x that is not the path's own; False where there is none."""
         modes = self.modes(x)
-        along = jnp.ravel(self.parts.unit[self.top - 1])
-        others = [v for v in modes.vectors[: modes.negative] if jnp.vdot(jnp.ravel(v), along) ** 2 < 0.5]
+        along = np.ravel(np.asarray(self.parts.unit)[self.top - 1])
+        others = [v for v in modes.vectors[: modes.negative] if (np.ravel(v) @ along) ** 2 < 0.5]
         if others:
             self.bend(self.top, self.problem.way(x, downhill(self.problem, x, others[0], KICK)))
         return bool(others)
 
     def turns_back(self, n: int) -> bool:
         """Whether the ways from an image to its two neighbours lead the same way."""
-        one, other = (np.ravel(self.problem.way(self.path[n], self.path[m])) for m in (n - 1, n + 1))
+        one, other = (np.ravel(self.problem.way(self.image(n), self.image(m))) for m in (n - 1, n + 1))
         return bool(one @ other > BACK * np.linalg.norm(one) * np.linalg.norm(other))

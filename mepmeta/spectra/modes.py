@@ -22,12 +22,14 @@ __all__ = [
     "Modes",
     "curvature_scale",
     "eigenpairs",
-    "largest_curvatures",
+    "largest_curvature",
     "live_coordinates",
     "lowest",
     "lowest_eigenpairs",
     "lowest_modes",
     "reproducible",
+    "rough",
+    "softest",
 ]
 
 #: Up to this many degrees of freedom the whole Hessian is made and diagonalised.
@@ -36,6 +38,8 @@ DENSE = 600
 ZERO, ROUNDINGS = 1e-7, 50
 #: Steps of the power iteration for the largest curvature.
 POWER_STEPS = 12
+#: Solves that a rough lowest mode may take.
+SOLVES = 30
 #: Eigenvalues within this part of each other belong to one space, in which the modes are chosen by their coordinates.
 DEGENERATE = 1e-4
 
@@ -72,31 +76,28 @@ class Modes(NamedTuple):
         return int(np.sum(np.abs(self.values) <= self.nothing))
 
 
-def _rough(n: int, dtype: jnp.dtype) -> Array:
+def rough(n: int, dtype: jnp.dtype) -> np.ndarray:
     """A vector with a part along everything, the same in every run."""
-    return jnp.mod(0.6180339887498949 * jnp.arange(n, dtype=dtype) ** 2, 1) - 0.5
+    return np.mod(0.6180339887498949 * np.arange(1, n + 1, dtype=dtype) ** 2, 1) - np.asarray(0.5, dtype)
 
 
 _product = partial(jax.jit, static_argnums=3)(product_in_coordinates)
 
 
 @partial(jax.jit, static_argnums=2)
-def largest_curvatures(energy: Callable, states: Array, geometry: Geometry) -> Array:
-    """:func:`curvature_scale` at several states."""
+def largest_curvature(energy: Callable, x: Array, geometry: Geometry) -> Array:
+    """:func:`curvature_scale`, unchecked."""
 
-    def at(x: Array) -> Array:
-        def body(_: int, s: tuple[Array, Array]) -> tuple[Array, Array]:
-            c, _ = s
-            c = product_in_coordinates(energy, x, c, geometry)
-            # Divided by the largest entry first: a curvature may be so small that its square is zero.
-            most = jnp.max(jnp.abs(c))
-            size = most * jnp.linalg.norm(c / jnp.where(most > 0, most, 1))
-            return c / jnp.where(size > 0, size, 1), size
+    def body(_: int, s: tuple[Array, Array]) -> tuple[Array, Array]:
+        c, _ = s
+        c = product_in_coordinates(energy, x, c, geometry)
+        # Divided by the largest entry first: a curvature may be so small that its square is zero.
+        most = jnp.max(jnp.abs(c))
+        size = most * jnp.linalg.norm(c / jnp.where(most > 0, most, 1))
+        return c / jnp.where(size > 0, size, 1), size
 
-        start = _rough(geometry.coordinates(x, x).size, x.dtype)
-        return lax.fori_loop(0, POWER_STEPS, body, (start / jnp.linalg.norm(start), jnp.zeros((), x.dtype)))[1]
-
-    return jax.vmap(at)(states)
+    start = rough(geometry.coordinates(x, x).size, x.dtype)
+    return lax.fori_loop(0, POWER_STEPS, body, (start / jnp.linalg.norm(start), jnp.zeros((), x.dtype)))[1]
 
 
 def curvature_scale(energy: Callable[[Array], Array], x: Array, *, geometry: Geometry = Flat()) -> float:
@@ -112,7 +113,7 @@ def curvature_scale(energy: Callable[[Array], Array], x: Array, *, geometry: Geo
     """
     check_state(x, "the state")
     x = jnp.asarray(x)
-    return float(largest_curvatures(check_energy(energy, x, geometry), x[None], geometry)[0])
+    return float(largest_curvature(check_energy(energy, x, geometry), x, geometry))
 
 
 def lowest_modes(energy: Callable[[Array], Array], x: Array, k: int = 4, *, geometry: Geometry = Flat()) -> Modes:
@@ -152,6 +153,12 @@ def lowest_modes(energy: Callable[[Array], Array], x: Array, k: int = 4, *, geom
 
 def lowest(energy: Callable, x: Array, k: int, geometry: Geometry) -> Modes:
     """:func:`lowest_modes`, unchecked."""
+    values, columns, scale, products = _spectrum(energy, x, k, geometry)
+    return Modes(np.asarray(values), tangents(x, columns, geometry), scale, products)
+
+
+def _spectrum(energy: Callable, x: Array, k: int, geometry: Geometry) -> tuple[np.ndarray, np.ndarray, float, int]:
+    """Lowest modes: eigenvalues, coordinates as columns, largest curvature, products."""
     n = degrees_of_freedom(geometry, x.shape, x.dtype)
     if n <= DENSE or is_local(energy, geometry):
         products, live = 1 if is_local(energy, geometry) else n, live_coordinates(energy, n)
@@ -160,15 +167,33 @@ def lowest(energy: Callable, x: Array, k: int, geometry: Geometry) -> Modes:
         columns[live] = some
     else:
         values, columns, scale, products = _lanczos(energy, x, k, geometry, n)
-    columns = reproducible(values, columns, scale)
-    vectors = _tangents(x, jnp.asarray(columns.T, x.dtype), geometry)
-    return Modes(np.asarray(values), vectors, scale, products)
+    return values, reproducible(values, columns, scale), scale, products
+
+
+def softest(energy: Callable, x: Array, guess: np.ndarray | None, geometry: Geometry) -> tuple[Array, np.ndarray, int]:
+    """The lowest mode, roughly, from a guess of its coordinates: the mode, these, and the products it took."""
+    n = degrees_of_freedom(geometry, x.shape, x.dtype)
+    if not is_local(energy, geometry) or n <= DENSE or guess is None:
+        _, c, _, products = _spectrum(energy, x, 1, geometry)
+    else:
+        live, c, products = live_coordinates(energy, n), np.zeros((n, 1)), 1
+        c[live, 0] = near_lowest(matrix(energy, x, geometry)[live][:, live], guess[live])
+    return tangents(x, c, geometry)[0], c[:, 0], products
 
 
 def live_coordinates(energy: Callable, n: int) -> np.ndarray:
     """Which of the n coordinates of tangent vectors belong to spins with a moment: all, if the energy does not tell."""
     sites = np.ravel(energy.live()) if hasattr(energy, "live") else np.ones(1, bool)
     return np.flatnonzero(np.tile(sites, n // sites.size)) if sites.any() else np.arange(n)
+
+
+def tangents(x: Array, columns: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Tangent vectors with coordinates in columns, one for each row; made four at a time, in one program."""
+    n, k = columns.shape
+    rows = np.zeros((-k % 4 + k, n), x.dtype)
+    rows[:k] = columns.T
+    made = [_tangents(x, some, geometry) for some in rows.reshape(-1, 4, n)]
+    return np.concatenate(made)[:k]
 
 
 @partial(jax.jit, static_argnums=2)
@@ -211,7 +236,7 @@ def eigenpairs(H: sp.csc_array, k: int) -> tuple[np.ndarray, np.ndarray, float]:
     shift = 1e-2 * largest
     lu = factorised(sp.csc_array(H + shift * one))
     while np.any(lu.U.diagonal() < 0):
-        shift *= 2
+        shift *= 4
         lu = factorised(sp.csc_array(H + shift * one))
     values, vectors, missing = np.zeros(0), np.zeros((n, 0)), k
     while missing > 0:
@@ -223,7 +248,7 @@ def eigenpairs(H: sp.csc_array, k: int) -> tuple[np.ndarray, np.ndarray, float]:
 
         operator, start = LinearOperator((n, n), matvec=inverse, dtype=float), random.standard_normal(n)
         more, columns = eigsh(operator, missing, which="LA", v0=start, ncv=min(n, 2 * missing + 20), tol=1e-11)
-        values, vectors = np.append(values, 1 / more - shift), np.linalg.qr(np.hstack([vectors, columns]))[0]
+        values, vectors = np.append(values, 1 / more - shift), np.hstack([vectors, columns])
         order = np.argsort(values)
         values, vectors = values[order], vectors[:, order]
         # Just above the k-th: its own multiplet counts.
@@ -231,6 +256,29 @@ def eigenpairs(H: sp.csc_array, k: int) -> tuple[np.ndarray, np.ndarray, float]:
         there = int(np.sum(factorised(sp.csc_array(H - up_to * one), SIGNS).U.diagonal() < 0))
         missing = there - int(np.sum(values < up_to))
     return values[:k], vectors[:, :k], largest
+
+
+def near_lowest(H: sp.csc_array, v: np.ndarray) -> np.ndarray:
+    """The lowest eigenvector of a sparse symmetric matrix, to a twentieth of its eigenvalue, from near it.
+
+    Within the residual of v there is an eigenvalue; a shift to below that, which the signs of factors confirm, makes
+    every solve bring v nearer to the lowest one.
+    """
+    one, v = sp.eye_array(H.shape[0]), v / np.linalg.norm(v)
+    value = v @ (H @ v)
+    off = np.linalg.norm(H @ v - value * v) + 1e-3 * abs(H).max()
+    lu = factorised(sp.csc_array(H - (value - off) * one), SIGNS)
+    while np.any(lu.U.diagonal() < 0):
+        off *= 4
+        lu = factorised(sp.csc_array(H - (value - off) * one), SIGNS)
+    for _ in range(SOLVES):
+        v = lu.solve(v)
+        v /= np.linalg.norm(v)
+        Hv = H @ v
+        value = v @ Hv
+        if np.linalg.norm(Hv - value * v) <= 0.05 * abs(value):
+            break
+    return v
 
 
 def lowest_eigenpairs(H: sp.csc_array, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -247,7 +295,7 @@ def _lanczos(
     energy: Callable, x: Array, k: int, geometry: Geometry, n: int
 ) -> tuple[np.ndarray, np.ndarray, float, int]:
     """Lowest modes from products alone: eigenvalues, columns, largest curvature, products."""
-    scale, count = float(largest_curvatures(energy, x[None], geometry)[0]), POWER_STEPS
+    scale, count = float(largest_curvature(energy, x, geometry)), POWER_STEPS
     if not np.isfinite(scale):
         raise ValueError("the Hessian of the energy is not finite at this state")
     tolerance = max(1e-8, 10 * float(jnp.finfo(x.dtype).eps))
@@ -266,7 +314,7 @@ def _lanczos(
         values, vectors = eigsh(operator, k, which="SA", tol=tolerance, v0=start, ncv=min(n, max(4 * k, 24)))
         return values + 1.5, vectors
 
-    values, vectors = lanczos(min(k, n - 1), np.zeros((n, 0), x.dtype), np.asarray(_rough(n, x.dtype)))
+    values, vectors = lanczos(min(k, n - 1), np.zeros((n, 0), x.dtype), rough(n, x.dtype))
     # From one start Lanczos sees one direction of every degenerate eigenspace. So it looks again, across what it has
     # found, until nothing new is lower than the highest of that.
     for turn in range(k):  # each from another start: the last one has no part left along what is missing
