@@ -121,7 +121,9 @@ class LBFGS:
             return jnp.where(self.by_image, each, jnp.sum(each))
 
         def length(v: Array) -> Array:
-            return jnp.sqrt(product(v, v))
+            square = product(v, v)
+            some = square > 0  # the derivative of a root at zero is infinite
+            return jnp.where(some, jnp.sqrt(jnp.where(some, square, 1)), 0)
 
         force = parts.force
         move = project(path, path - s.last.path, geometry)
@@ -156,8 +158,9 @@ class LBFGS:
         q, inverse = jnp.where(column(keep), q, self.step * force), jnp.where(keep, inverse, 0)
         largest = self._largest(move, geometry)
         limit = jnp.where(grown > self.growth, largest / 2, 1.5 * s.limit).astype(q.dtype)
-        far = self._largest(q, geometry)
-        q = q * column(jnp.minimum(1, limit / jnp.maximum(far, tiny(q))).astype(q.dtype))
+        farthest = self._largest(q, geometry)
+        far = farthest > limit
+        q = q * column(jnp.where(far, jnp.where(far, limit, 1) / jnp.where(far, farthest, 1), 1).astype(q.dtype))
         return q, _LBFGSState(_Memory(path, force, jnp.asarray(False)), moves, changes, inverse, limit)
 
     def _largest(self, move: Array, geometry: Geometry) -> Array:
