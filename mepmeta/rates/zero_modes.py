@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
 from jax import Array
@@ -60,19 +59,20 @@ def zero_modes(
     Raises:
         ValueError: when a mode is zero and no symmetry explains it.
     """
+    x = np.asarray(x)
     axes = _axes_of_rotation(x, H, live, zero)
-    ways = [_coordinates(x, jnp.cross(jnp.asarray(axis), x), live) for axis in axes]
+    ways = [_coordinates(x, np.cross(axis, x), live) for axis in axes]
     lengths = [float(np.linalg.norm(way)) for way in ways]
     names = [f"rotation about ({', '.join(f'{c:.3g}' for c in axis + 0.0)})" for axis in axes]
     moving = []
     for axis in getattr(energy, "translations", ()):
-        way = _coordinates(x, (jnp.roll(x, -1, axis) - jnp.roll(x, 1, axis)) / 2, live)
+        way = _coordinates(x, (np.roll(x, -1, axis) - np.roll(x, 1, axis)) / 2, live)
         size = np.linalg.norm(way)
         # In a helix a translation is a rotation: what is there already does not count again.
         new = np.linalg.norm(way - _span(ways, way.size) @ (_span(ways, way.size).T @ way))
         if size > 0 and np.linalg.norm(way @ vectors) > OVERLAP * size and new > OVERLAP * size:
             ways.append(way)
-            lengths.append(float(_distance(x, jnp.roll(x, -1, axis))))
+            lengths.append(float(_distance(x, np.roll(x, -1, axis))))
             names.append(f"translation along axis {axis}")
             moving.append(axis)
     explained = np.linalg.norm(_span(ways, vectors.shape[0]).T @ vectors, axis=0) > OVERLAP
@@ -84,7 +84,7 @@ def zero_modes(
         )
     units = np.array([way / np.linalg.norm(way) for way in ways]).reshape(len(ways), vectors.shape[0])
     volume = np.log(ROTATIONS[len(axes)]) + np.sum(np.log(lengths)) + np.linalg.slogdet(units @ units.T)[1] / 2
-    return ZeroModes(modes, tuple(names), float(volume + np.log(different_shifts(np.asarray(x), moving))))
+    return ZeroModes(modes, tuple(names), float(volume + np.log(different_shifts(x, moving))))
 
 
 def _span(ways: list[np.ndarray], n: int) -> np.ndarray:
@@ -103,16 +103,16 @@ def different_shifts(x: np.ndarray, axes: list[int]) -> float:
     return float(np.prod(cells) / np.sum(overlap > 1 - 1e-9))
 
 
-_distance = jax.jit(Spheres().distance)
+_distance, _all_coordinates = jax.jit(Spheres().distance), jax.jit(Spheres().coordinates)
 
 
 def _coordinates(x: Array, v: Array, live: np.ndarray) -> np.ndarray:
-    return np.asarray(Spheres().coordinates(x, v))[live]
+    return np.asarray(_all_coordinates(x, v))[live]
 
 
 def _axes_of_rotation(x: Array, H: sp.csc_array, live: np.ndarray, zero: float) -> np.ndarray:
     """Orthonormal axes about which a rotation of all spins costs nothing, shape ``(0 to 3, 3)``."""
-    G = np.array([_coordinates(x, jnp.cross(jnp.asarray(axis), x), live) for axis in np.eye(3)])
+    G = np.array([_coordinates(x, np.cross(axis, x), live) for axis in np.eye(3)])
     sizes, frame = np.linalg.eigh(G @ G.T)
     frame = frame[:, sizes > 1e-9 * sizes[-1]]  # a rotation about the direction of a collinear state moves nothing
     G = frame.T @ G

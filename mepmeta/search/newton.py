@@ -127,9 +127,12 @@ def lowest_mode(problem: Problem) -> Rule:
     """The rule that climbs to a saddle of index one: the lowest mode, each time from what it was before."""
     guess = None
 
-    def rule(x: Array, _: Array) -> tuple[Array, int, str]:
+    def rule(x: Array, last: Array) -> tuple[Array, int, str]:
         nonlocal guess
-        mode, guess, products = softest(problem, x, guess, problem.geometry)
+        try:
+            mode, guess, products = softest(problem, x, guess, problem.geometry)
+        except ValueError as error:  # of a Hessian that is not finite, or singular but for rounding
+            return last, 0, str(error)
         return mode, 2 * products, ""
 
     return rule

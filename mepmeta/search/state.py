@@ -205,8 +205,9 @@ class Search:
             point = StationaryPoint(found.state, np.nan, position, found.residual, np.zeros(0), 0, 0)
             if found.ended == "not finite":
                 return Trial(point, True, "the energy is not finite at the highest point of the path")
-            force = f"{found.residual * self.problem.units[2]:.1e}"
-            return Trial(point, True, f"the highest point was not refined into a saddle: the force is still {force}")
+            why = f"the force is still {found.residual * self.problem.units[2]:.1e}"
+            why += "" if found.ended in ("far", "stuck", "steps") else f", and {found.ended}"
+            return Trial(point, True, f"the highest point was not refined into a saddle: {why}")
         point = self.described(found.state, position)
         why = "" if point.index == 1 else f"it has {point.index or 'no'} negative modes"
         return Trial(point, self.problem.distance(x, found.state) > own, why)
