@@ -44,7 +44,7 @@ def _decide(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint | 
     while True:
         arrived = search.run(max(tol, next_trial))
         if not np.isfinite(search.residual):
-            return None, "the band diverged: an image or its energy became infinite"
+            return None, f"the band diverged: {search.lost}"
         if not arrived:
             break
         late = search.residual <= tol
@@ -90,5 +90,5 @@ def _decide(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint | 
     if search.too_few:
         return None, ""
     if not np.isfinite(search.residual):
-        return None, "the band diverged: an image or its energy became infinite"
+        return None, f"the band diverged: {search.lost}"
     return None, f"the residual is {search.residual * F:.1e} after {search.steps} iterations, wanted {tol * F:.1e}"

@@ -43,7 +43,7 @@ class MEP:
         energies: their energies, shape ``(P,)``.
         position: distance of the images along the path, shape ``(P,)``.
         slopes: derivative of the energy by that distance at the images, shape ``(P,)``.
-        barrier: energy of the highest saddle above the start.
+        barrier: energy of the highest saddle above the start; of the highest image where there is no saddle.
         reverse_barrier: energy of the highest saddle above the end.
         interpolated_barrier: highest point of the profile above the start, see :meth:`profile`.
         saddle: the highest saddle, shape ``shape``; stationary to a tolerance of its own, tighter than the path's.

@@ -73,7 +73,7 @@ class Search:
             self.steps, self.evaluations = before.steps, self.evaluations + before.evaluations
             self.history, self.used = before.history, before.used
         self.seen = path  # the path that the parts belong to
-        self.parts, self.too_few = None, False
+        self.parts, self.too_few, self.lost = None, False, ""
         self.release()
 
     def _real(self, x: float) -> np.ndarray:
@@ -132,7 +132,11 @@ class Search:
             self.evaluations += (k + 1) * (self.path.shape[0] - 2)
             self.residual, finite = float(d.residual), np.all(np.isfinite(d.parts.energies))
             if not (np.isfinite(self.residual) and finite):
-                self.residual = np.inf
+                self.residual, energies = np.inf, np.asarray(d.parts.energies)
+                lost = np.flatnonzero(~np.isfinite(energies))
+                self.lost = "a force became infinite"
+                if lost.size:
+                    self.lost = f"the energy of image {lost[0]} became {energies[lost[0]]}"
                 return False
             self.path, self.memory, self.trust, self.parts, self.fresh = d.path, d.memory, d.trust, d.parts, d.fresh
             self.seen = d.path
