@@ -12,7 +12,7 @@ from mepmeta.problem import Problem
 from mepmeta.spectra.hessian import product as hessian_product
 from mepmeta.spectra.modes import softest
 
-__all__ = ["Stationary", "lowest_mode", "newton", "newton_step"]
+__all__ = ["Stationary", "Step", "lowest_mode", "newton", "newton_step"]
 
 #: Products with the Hessian that one step may take.
 PRODUCTS = 400
