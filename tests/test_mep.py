@@ -1,8 +1,8 @@
 """``find_mep`` with its defaults: barriers known by hand or from other codes, invariances, and what fails in words."""
 
+import re
 from dataclasses import replace
 
-import re
 import jax
 import jax.numpy as jnp
 import numpy as np
