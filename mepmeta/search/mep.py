@@ -232,15 +232,16 @@ def _search(energy: Callable, start: np.ndarray, end: np.ndarray, how: Settings)
         wanted = tolerance(how.tol, TOL, problem, line.dtype)
         with tqdm(total=how.max_steps, disable=not how.progress, desc="band") as bar:
             saddle, why = None, "both ends relax into the same minimum" if together else ""
+            band = Search(problem, line, rules, how.max_steps, bar, band)
             try:
                 if reached and not together and line.shape[0] > MANY:
                     # Few images find the way, at a small part of the cost.
                     short = resampled(line, FEW, problem.geometry)
-                    band = Search(problem, short, rules, how.max_steps // 2, bar, band)
-                    converge(band, how.climb, max(wanted, ROUGHLY))
-                    if np.isfinite(band.residual) and not band.too_few:
-                        line = _between(ends, resampled(band.path, line.shape[0], problem.geometry))
-                band = Search(problem, line, rules, how.max_steps, bar, band)
+                    few = Search(problem, short, rules, how.max_steps // 2, bar, band)
+                    converge(few, how.climb, max(wanted, ROUGHLY))
+                    if np.isfinite(few.residual) and not few.too_few:
+                        line = _between(ends, resampled(few.path, line.shape[0], problem.geometry))
+                    band = Search(problem, line, rules, how.max_steps, bar, few)
                 if reached and not together:
                     saddle, why = converge(band, how.climb, wanted)
             except KeyboardInterrupt:
