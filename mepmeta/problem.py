@@ -100,7 +100,7 @@ class Problem:
 
     def measured(self, *states: Array) -> "Problem":
         """The same problem in units of energy measured anew, at states inside."""
-        curvature = max(float(largest_curvature(self, y, self.geometry)) for y in states)
+        curvature = float(np.max([largest_curvature(self, y, self.geometry) for y in states]))
         if not np.isfinite(curvature):
             return self
         # At an inflection there is nothing but a slope; where there is no slope either, any unit is good.

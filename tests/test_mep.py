@@ -420,6 +420,34 @@ def test_iterations_that_are_used_up_are_reported():
     assert jnp.all(jnp.isfinite(r.path)) and np.isfinite(r.barrier) and r.eigenvalues.size == 0
 
 
+@pytest.mark.parametrize("calls", [3, 4])
+def test_a_search_of_many_images_that_is_interrupted_returns_the_band_that_has_moved(monkeypatch, calls):
+    """Beyond twenty images fewer ones go first; their iterations count once, and their path is not thrown away."""
+    count = 0
+
+    def update(self, n=1):
+        nonlocal count
+        count += 1
+        if count == calls:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(tqdm, "update", update)
+    r = find(*chain(10), n_images=30)
+    assert not r.converged and "interrupted" in r.message and np.isfinite(r.residual)
+    assert len(r.history) == r.steps == sum(k for _, k in r.methods) > 0
+
+
+def test_iterations_that_are_used_up_do_not_go_on_with_more_images():
+    def ridge(x):
+        return (x[0] ** 2 - 1) ** 2 + 50 * (x[1] - jnp.sin(6 * x[0])) ** 2
+
+    ends = [-1.0, float(np.sin(-6.0))], [1.0, float(np.sin(6.0))]
+    r = find(ridge, *ends, geometry=mm.Flat(), max_steps=10, relax_endpoints=False)
+    assert not r.converged and r.steps <= 10 and np.isfinite(r.residual)
+    straight = mm.straight_path(r.path[0], r.path[-1], len(r.path))
+    assert float(jnp.max(jnp.abs(r.path - straight))) > 0.01
+
+
 @pytest.mark.parametrize("calls", [1, 2])
 def test_an_interrupted_search_returns_what_it_has(monkeypatch, tmp_path, calls):
     count = 0

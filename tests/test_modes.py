@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 import mepmeta as mm
 from mepmeta.spectra import modes
@@ -201,3 +202,14 @@ def test_every_direction_of_a_degenerate_eigenvalue_is_found():
     np.testing.assert_allclose(modes.values, [-0.1, -0.1, 2, 2, 2], atol=1e-9)
     assert modes.negative == 2
     np.testing.assert_allclose(modes.vectors @ modes.vectors.T, np.eye(5), atol=1e-7)  # vectors: to the root of that
+
+
+def test_a_guess_of_another_symmetry_does_not_hide_the_lowest_mode():
+    """Two blocks that do not see each other: from the lowest mode of one, the lowest of all is found in the other."""
+    n = 700
+    chain = sp.diags_array([np.full(n - 1, -1.0), np.full(n, 2.0), np.full(n - 1, -1.0)], offsets=(-1, 0, 1))
+    H = sp.csc_array(sp.block_diag([chain - 0.2 * sp.eye_array(n), chain - 0.3 * sp.eye_array(n)]))
+    other = np.concatenate([np.linalg.eigh(chain.toarray())[1][:, 0], np.zeros(n)])
+    found = modes.near_lowest(H, other)
+    exact = -0.3 + 4 * np.sin(np.pi / (2 * (n + 1))) ** 2
+    assert found @ (H @ found) == pytest.approx(exact, rel=0.05) and np.linalg.norm(found[:n]) < 1e-3

@@ -86,8 +86,10 @@ class _Carry(NamedTuple):
 
 def blank(method: Any, inner: Array) -> Any:
     """A memory with nothing in it, for images of this shape; nothing is computed."""
-    image = jax.ShapeDtypeStruct(inner.shape, inner.dtype)
-    return jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), jax.eval_shape(method.init, image))
+    shapes = jax.eval_shape(method.init, jax.ShapeDtypeStruct(inner.shape, inner.dtype))
+    if any(a.weak_type or jnp.issubdtype(a.dtype, jax.dtypes.extended) for a in jax.tree.leaves(shapes)):
+        return method.init(inner)  # Python numbers and random keys, of a method of somebody else
+    return jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), shapes)
 
 
 def to_tolerance(

@@ -107,7 +107,7 @@ _distance, _all_coordinates = jax.jit(Spheres().distance), jax.jit(Spheres().coo
 
 
 def _coordinates(x: Array, v: Array, live: np.ndarray) -> np.ndarray:
-    return np.asarray(_all_coordinates(x, v))[live]
+    return np.asarray(_all_coordinates(x, np.asarray(v, x.dtype)))[live]
 
 
 def _axes_of_rotation(x: Array, H: sp.csc_array, live: np.ndarray, zero: float) -> np.ndarray:

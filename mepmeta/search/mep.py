@@ -232,9 +232,9 @@ def _search(energy: Callable, start: np.ndarray, end: np.ndarray, how: Settings)
         wanted = tolerance(how.tol, TOL, problem, line.dtype)
         with tqdm(total=how.max_steps, disable=not how.progress, desc="band") as bar:
             saddle, why = None, "both ends relax into the same minimum" if together else ""
-            band = Search(problem, line, rules, how.max_steps, bar, band)
+            band, few, last = Search(problem, line, rules, how.max_steps, bar, band), None, band
             try:
-                if reached and not together and line.shape[0] > MANY:
+                if reached and not together and line.shape[0] > MANY and band.steps < how.max_steps // 2:
                     # Few images find the way, at a small part of the cost.
                     short = resampled(line, FEW, problem.geometry)
                     few = Search(problem, short, rules, how.max_steps // 2, bar, band)
@@ -246,7 +246,10 @@ def _search(energy: Callable, start: np.ndarray, end: np.ndarray, how: Settings)
                     saddle, why = converge(band, how.climb, wanted)
             except KeyboardInterrupt:
                 why = "interrupted"
-        if not band.too_few:
+                # What it has is the last band that has moved.
+                band = next((b for b in (band, few, last) if b is not None and b.parts is not None), band)
+                break
+        if not band.too_few or band.steps >= how.max_steps:
             break
     band.evaluations += evaluations
     if saddle is not None and known_ends is None:

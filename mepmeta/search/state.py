@@ -71,7 +71,7 @@ class Search:
         self.history, self.used = [], []
         if before is not None:  # of another band for the same path
             self.steps, self.evaluations = before.steps, self.evaluations + before.evaluations
-            self.history, self.used = before.history, before.used
+            self.history, self.used = [*before.history], [*before.used]
         self.seen = path  # the path that the parts belong to
         self.parts, self.too_few, self.lost = None, False, ""
         self.release()
@@ -166,12 +166,12 @@ class Search:
 
     def profile(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Positions of the images, their energies, and the slopes along the path there."""
-        s, slopes, _ = band.profile(self.problem, self.path, self.parts.unit)
+        s, slopes, _ = band.profile(self.problem, self.seen, self.parts.unit)
         return np.asarray(s), np.asarray(self.parts.energies), np.asarray(slopes)
 
     def coarseness(self) -> float:
         """How far the energy half-way between images is from the profile, as a part of the range of energies."""
-        s, slopes, half = map(np.asarray, band.profile(self.problem, self.path, self.parts.unit))
+        s, slopes, half = map(np.asarray, band.profile(self.problem, self.seen, self.parts.unit))
         energies = np.asarray(self.parts.energies)
         off = np.abs(half - profile_of(s, energies, slopes)((s[:-1] + s[1:]) / 2))
         return float(off.max() / max(np.ptp(energies), np.finfo(float).tiny))

@@ -27,6 +27,7 @@ __all__ = [
     "lowest",
     "lowest_eigenpairs",
     "lowest_modes",
+    "near_lowest",
     "reproducible",
     "rough",
     "softest",
@@ -78,7 +79,8 @@ class Modes(NamedTuple):
 
 def rough(n: int, dtype: jnp.dtype) -> np.ndarray:
     """A vector with a part along everything, the same in every run."""
-    return np.mod(0.6180339887498949 * np.arange(1, n + 1, dtype=dtype) ** 2, 1) - np.asarray(0.5, dtype)
+    # In double precision: the squares of large numbers have no fraction left in single.
+    return (np.mod(0.6180339887498949 * np.arange(1, n + 1, dtype=float) ** 2, 1) - 0.5).astype(dtype)
 
 
 _product = partial(jax.jit, static_argnums=3)(product_in_coordinates)
@@ -262,7 +264,7 @@ def near_lowest(H: sp.csc_array, v: np.ndarray) -> np.ndarray:
     """The lowest eigenvector of a sparse symmetric matrix, to a twentieth of its eigenvalue, from near it.
 
     Within the residual of v there is an eigenvalue; a shift to below that, which the signs of factors confirm, makes
-    every solve bring v nearer to the lowest one.
+    every solve bring v nearer to the lowest one that it has a part along. That there is none below, signs say again.
     """
     one, v = sp.eye_array(H.shape[0]), v / np.linalg.norm(v)
     value = v @ (H @ v)
@@ -278,7 +280,9 @@ def near_lowest(H: sp.csc_array, v: np.ndarray) -> np.ndarray:
         value = v @ Hv
         if np.linalg.norm(Hv - value * v) <= 0.05 * abs(value):
             break
-    return v
+    # A guess without a part along the lowest one, of another symmetry, never leads to it: are there lower ones?
+    lu = factorised(sp.csc_array(H - (value - 0.1 * abs(value)) * one), SIGNS)
+    return eigenpairs(H, 1)[1][:, 0] if np.any(lu.U.diagonal() < 0) else v
 
 
 def lowest_eigenpairs(H: sp.csc_array, k: int) -> tuple[np.ndarray, np.ndarray]:
