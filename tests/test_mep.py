@@ -439,9 +439,9 @@ def test_a_search_of_many_images_that_is_interrupted_returns_the_band_that_has_m
 
 def test_iterations_that_are_used_up_do_not_go_on_with_more_images():
     def ridge(x):
-        return (x[0] ** 2 - 1) ** 2 + 50 * (x[1] - jnp.sin(6 * x[0])) ** 2
+        return (x[0] ** 2 - 1) ** 2 + 20 * (x[1] - jnp.sin(14 * x[0])) ** 2
 
-    ends = [-1.0, float(np.sin(-6.0))], [1.0, float(np.sin(6.0))]
+    ends = [-1.0, float(np.sin(-14.0))], [1.0, float(np.sin(14.0))]
     r = find(ridge, *ends, geometry=mm.Flat(), max_steps=10, relax_endpoints=False)
     assert not r.converged and r.steps <= 10 and np.isfinite(r.residual)
     straight = mm.straight_path(r.path[0], r.path[-1], len(r.path))
