@@ -26,9 +26,10 @@ from mepmeta.search.mep import find_mep
 from mepmeta.search.relaxation import Relaxed, relax
 from mepmeta.search.result import MEP, StationaryPoint
 from mepmeta.search.saddles import NearbySaddle, find_saddles
+from mepmeta.spectra.eigenpairs import lowest_eigenpairs
 from mepmeta.spectra.factors import LogDeterminant, log_determinant
 from mepmeta.spectra.hessian import hessian
-from mepmeta.spectra.modes import Modes, curvature_scale, lowest_eigenpairs, lowest_modes
+from mepmeta.spectra.modes import Modes, curvature_scale, lowest_modes
 from mepmeta.training import History, train
 
 __version__ = "0.1.0"

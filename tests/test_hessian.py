@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mepmeta as mm
-from mepmeta.spectra.modes import lowest_eigenpairs
+from mepmeta.spectra.eigenpairs import lowest_eigenpairs
 
 SPHERES = mm.Spheres()
 

@@ -420,9 +420,8 @@ def test_iterations_that_are_used_up_are_reported():
     assert jnp.all(jnp.isfinite(r.path)) and np.isfinite(r.barrier) and r.eigenvalues.size == 0
 
 
-@pytest.mark.parametrize("calls", [3, 4])
-def test_a_search_of_many_images_that_is_interrupted_returns_the_band_that_has_moved(monkeypatch, calls):
-    """Beyond twenty images fewer ones go first; their iterations count once, and their path is not thrown away."""
+def interrupt(monkeypatch, calls):
+    """Ctrl-C when the bar of a search is drawn for the n-th time."""
     count = 0
 
     def update(self, n=1):
@@ -432,6 +431,12 @@ def test_a_search_of_many_images_that_is_interrupted_returns_the_band_that_has_m
             raise KeyboardInterrupt
 
     monkeypatch.setattr(tqdm, "update", update)
+
+
+@pytest.mark.parametrize("calls", [3, 4])
+def test_a_search_of_many_images_that_is_interrupted_returns_the_band_that_has_moved(monkeypatch, calls):
+    """Beyond twenty images fewer ones go first; their iterations count once, and their path is not thrown away."""
+    interrupt(monkeypatch, calls)
     r = find(*chain(10), n_images=30)
     assert not r.converged and "interrupted" in r.message and np.isfinite(r.residual)
     assert len(r.history) == r.steps == sum(k for _, k in r.methods) > 0
@@ -450,15 +455,7 @@ def test_iterations_that_are_used_up_do_not_go_on_with_more_images():
 
 @pytest.mark.parametrize("calls", [1, 2])
 def test_an_interrupted_search_returns_what_it_has(monkeypatch, tmp_path, calls):
-    count = 0
-
-    def update(self, n=1):
-        nonlocal count
-        count += 1
-        if count == calls:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(tqdm, "update", update)
+    interrupt(monkeypatch, calls)
     r = find(PAPER, X, -X, path=meridian())
     assert not r.converged and "interrupted" in r.message and len(r.history) == r.steps
     assert jnp.all(jnp.isfinite(r.path)) and np.isfinite(r.residual) and r.energies.size == 14

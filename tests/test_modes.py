@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 import mepmeta as mm
-from mepmeta.spectra import modes
+from mepmeta.spectra import eigenpairs, modes
 
 SHAPE = (6, 6)
 ANGLES = mm.single_spin(K1=1.0, K2=-2.0)
@@ -74,7 +74,8 @@ def by_derivatives(monkeypatch):
 def way(request, monkeypatch):
     """The three ways to modes: the whole Hessian, a sparse matrix, products by derivatives."""
     if request.param != "dense":
-        monkeypatch.setattr(modes, "DENSE", 10)
+        for module in (modes, eigenpairs):
+            monkeypatch.setattr(module, "DENSE", 10)
     if request.param == "derivatives":
         by_derivatives(monkeypatch)
     return request.param
@@ -83,7 +84,8 @@ def way(request, monkeypatch):
 @pytest.mark.parametrize("k", [1, 4])
 def test_lanczos_agrees_with_the_formula_and_with_the_dense_hessian(monkeypatch, k):
     H = ferromagnet(K=0.15)
-    monkeypatch.setattr(modes, "DENSE", 10)
+    for module in (modes, eigenpairs):
+        monkeypatch.setattr(module, "DENSE", 10)
     by_derivatives(monkeypatch)
     lanczos = mm.lowest_modes(H, UP, k, geometry=spheres)
     np.testing.assert_allclose(lanczos.values[:2], magnons(K=0.15)[:k][:2], atol=1e-9)
@@ -167,7 +169,8 @@ def test_no_more_modes_than_degrees_of_freedom_and_the_largest_curvature():
 
 @pytest.mark.parametrize("dense", [400, 0])
 def test_hessians_that_are_not_finite_are_refused(monkeypatch, dense):
-    monkeypatch.setattr(modes, "DENSE", dense)
+    for module in (modes, eigenpairs):
+        monkeypatch.setattr(module, "DENSE", dense)
     with pytest.raises(ValueError, match="Hessian of the energy is not finite"):
         mm.lowest_modes(lambda x: jnp.sum(x**1.5), jnp.zeros(3), k=1)
 
@@ -210,6 +213,6 @@ def test_a_guess_of_another_symmetry_does_not_hide_the_lowest_mode():
     chain = sp.diags_array([np.full(n - 1, -1.0), np.full(n, 2.0), np.full(n - 1, -1.0)], offsets=(-1, 0, 1))
     H = sp.csc_array(sp.block_diag([chain - 0.2 * sp.eye_array(n), chain - 0.3 * sp.eye_array(n)]))
     other = np.concatenate([np.linalg.eigh(chain.toarray())[1][:, 0], np.zeros(n)])
-    found = modes.near_lowest(H, other)
+    found = eigenpairs.near_lowest(H, other)
     exact = -0.3 + 4 * np.sin(np.pi / (2 * (n + 1))) ** 2
     assert found @ (H @ found) == pytest.approx(exact, rel=0.05) and np.linalg.norm(found[:n]) < 1e-3

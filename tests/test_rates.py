@@ -86,9 +86,20 @@ def test_browns_rate_is_the_exact_one_for_high_barriers():
     assert errors[1] == pytest.approx(1 / 12, abs=0.03)  # 1 + 1/sigma + ...
 
 
-def test_without_damping_nothing_crosses_a_circle():
-    k = mm.transition_rate(mm.Heisenberg((1,), anisotropy=[(1.0, (0, 0, 1))]), Z, X, damping=0.0)
+@pytest.mark.parametrize("seed", range(8))
+def test_without_damping_nothing_crosses_a_circle(seed):
+    """Whichever sign rounding gives to the curvature along the circle: it depends on the axis, and on the machine."""
+    axis, across = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 2)))[0].T if seed else np.eye(3)[[2, 0]]
+    energy = mm.Heisenberg((1,), anisotropy=[(1.0, axis)])
+    k = mm.transition_rate(energy, jnp.asarray(axis[None]), jnp.asarray(across[None]), damping=0.0)
     assert k.dynamical == 0 and k.rate(0.1) == 0 and k.lifetime(0.1) == np.inf
+
+
+@pytest.mark.parametrize("rounding", [-1e-14, -1e-17, 0.0, 1e-17, 1e-14])
+def test_the_sign_of_a_rounded_zero_mode_does_not_make_a_rate(rounding):
+    H = sp.csc_array(np.diag([-2.0, rounding]))
+    assert growth_rate(H, np.array([1.0, 0.0]), 0.0) == 0
+    assert growth_rate(H, np.array([1.0, 0.0]), 0.5) == pytest.approx(2 * 0.5 / (1 + 0.5**2), rel=1e-6)
 
 
 @given(st.integers(0, 100))

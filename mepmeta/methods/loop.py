@@ -63,7 +63,6 @@ class Descent(NamedTuple):
             highest energy before the first iteration and after every one.
         parts: the parts at the inner images, without the tangent.
         refused: moves that were taken back in this call.
-        fresh: whether the method has learned nothing yet: never, after a call.
     """
 
     path: Array
@@ -75,7 +74,6 @@ class Descent(NamedTuple):
     tops: Array
     parts: Parts
     refused: Array
-    fresh: Array
 
 
 class _Carry(NamedTuple):
@@ -143,14 +141,12 @@ def to_tolerance(
         count = (~end & (k < steps)).astype(k.dtype)
         d = Descent(
             path, memory, trust.astype(d.trust.dtype), k + count, residual, d.residuals.at[k].set(residual),
-            d.tops.at[k].set(jnp.max(kept.energies)), kept, d.refused + refused.astype(k.dtype), d.fresh,
+            d.tops.at[k].set(jnp.max(kept.energies)), kept, d.refused + refused.astype(k.dtype),
         )  # fmt: skip
         return _Carry(d, best, end)
 
     zero, history = jnp.zeros((), jnp.int32), jnp.zeros((CHUNK + 1,), path.dtype)
     memory = jax.tree.map(lambda old, first: jnp.where(new, first, old), memory, fresh)
-    start = Descent(
-        path, memory, trust, zero, jnp.full((), jnp.inf, path.dtype), history, history, parts, zero, jnp.asarray(False)
-    )
+    start = Descent(path, memory, trust, zero, jnp.full((), jnp.inf, path.dtype), history, history, parts, zero)
     best = start.residual, path, start.residual, jnp.full((), -1, path.dtype)
     return lax.while_loop(lambda s: ~s.done, body, _Carry(start, best, jnp.asarray(False))).descent

@@ -15,9 +15,10 @@ from mepmeta._checks import check_count, check_damping, check_energy, check_stat
 from mepmeta.geometry import Spheres
 from mepmeta.problem import Problem, pose
 from mepmeta.rates.zero_modes import ZeroModes, zero_modes
+from mepmeta.spectra.eigenpairs import ZERO, eigenpairs, reproducible
 from mepmeta.spectra.factors import log_determinant
 from mepmeta.spectra.hessian import matrix
-from mepmeta.spectra.modes import ZERO, eigenpairs, live_coordinates, reproducible
+from mepmeta.spectra.modes import live_coordinates
 
 __all__ = ["TransitionRate", "time_unit", "transition_rate"]
 
@@ -238,7 +239,8 @@ def growth_rate(H: sp.csc_array, w: np.ndarray, damping: float) -> float:
 
     which is :math:`\lambda_-` at zero and grows with :math:`\lambda`. Every value is one sparse linear system. Less
     than a millionth of :math:`|\lambda_-|` counts as zero: without damping nothing crosses a saddle that is the same
-    all around an axis.
+    all around an axis. No eigenvalue is larger than the norm of H: where the rounding of a zero mode leaves g without a
+    root below that, nothing crosses either.
     """
     n = H.shape[0] // 2
     one = sp.eye_array(n, format="csc")
@@ -253,10 +255,12 @@ def growth_rate(H: sp.csc_array, w: np.ndarray, damping: float) -> float:
         return 1 / response if response else np.inf
 
     curvature = abs(float(w @ (H @ w)))
-    low, high = 1e-6 * curvature, curvature
+    low, high, largest = 1e-6 * curvature, curvature, float(abs(H).sum(axis=0).max())
     if g(low) >= 0:
         return 0.0
     while g(high) < 0:
+        if high > largest:
+            return 0.0
         low, high = high, 2 * high
     return float(brentq(g, low, high, xtol=1e-13 * high, rtol=1e-13))
 

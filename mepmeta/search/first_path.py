@@ -1,12 +1,9 @@
 """The path that a search begins with."""
 
-from functools import partial
-
 import jax
 import numpy as np
 from jax import Array
 
-from mepmeta.geometry import Geometry
 from mepmeta.paths import bent
 from mepmeta.problem import Problem
 from mepmeta.search.relaxation import LEVEL
@@ -28,12 +25,12 @@ def first_path(problem: Problem, start: Array, end: Array, n_images: int) -> Arr
     line, energies, ambiguous = (np.asarray(a) for a in _line(problem, start, end, t))
     if ambiguous:
         modes = lowest(problem, start, 2, problem.geometry).vectors
-        ways = [np.asarray(_through(start, end, v, t, problem.geometry)) for v in (*modes, *-modes)]
-        heights = np.array([np.max(problem.energies(way)) for way in ways])
-        if np.isfinite(heights).any():
-            level = LEVEL * max(1.0, np.nanmax(np.abs(heights[np.isfinite(heights)])))
-            line = ways[int(np.argmax(heights <= np.nanmin(heights) + level))]
-            energies = problem.energies(line)
+        ways, heights = (np.asarray(a) for a in _ways(problem, start, end, np.concatenate([modes, -modes]), t))
+        highest = heights.max(axis=1)
+        if np.isfinite(highest).any():
+            level = LEVEL * max(1.0, np.nanmax(np.abs(highest[np.isfinite(highest)])))
+            best = int(np.argmax(highest <= np.nanmin(highest) + level))
+            line, energies = ways[best], heights[best]
     straight = line
     for turn in range(1, BENDS):
         if np.all(np.isfinite(energies)):
@@ -52,6 +49,9 @@ def _line(problem: Problem, start: Array, end: Array, t: Array) -> tuple[Array, 
     return line, jax.vmap(problem)(line), problem.geometry.ambiguous(start, end)
 
 
-@partial(jax.jit, static_argnums=4)
-def _through(start: Array, end: Array, v: Array, t: Array, geometry: Geometry) -> Array:
-    return jax.vmap(lambda t: geometry.through(start, end, v, t))(t)
+@jax.jit
+def _ways(problem: Problem, start: Array, end: Array, middle: Array, t: Array) -> tuple[Array, Array]:
+    """Ways that turn through the directions ``middle``, and the energies on them."""
+    through = problem.geometry.through
+    ways = jax.vmap(lambda v: jax.vmap(lambda t: through(start, end, v, t))(t))(middle)
+    return ways, jax.vmap(jax.vmap(problem))(ways)

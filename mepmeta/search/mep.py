@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,18 +10,8 @@ import numpy as np
 from jax import Array
 from tqdm import tqdm
 
-from mepmeta._checks import (
-    check_count,
-    check_energy,
-    check_option,
-    check_params,
-    check_path,
-    check_positive,
-    check_state,
-    check_untraced,
-    known,
-)
-from mepmeta.force import TANGENTS, Tangent
+from mepmeta._checks import check_untraced, known
+from mepmeta.force import Tangent
 from mepmeta.geometry import Flat, Geometry
 from mepmeta.methods import FIRE, LBFGS
 from mepmeta.neb import NEB, NEBParams
@@ -32,7 +22,9 @@ from mepmeta.search.first_path import first_path
 from mepmeta.search.relaxation import Relaxed, public, relaxed
 from mepmeta.search.report import reported
 from mepmeta.search.result import MEP, StationaryPoint
+from mepmeta.search.settings import Settings, checked
 from mepmeta.search.state import Rules, Search
+from mepmeta.spectra.modes import POWER_STEPS
 
 __all__ = ["find_mep"]
 
@@ -127,32 +119,13 @@ def find_mep(
         geometry, n_images, path, method, fallback, patience, params, tangent, climb, relax_endpoints, endpoint_tol,
         tol, max_steps, progress,
     )  # fmt: skip
-    energy, settings = _checked(energy, start, end, settings)
+    energy, settings = checked(energy, start, end, settings)
 
     def search(energy: Callable) -> MEP:
         check_untraced("find_mep", energy)
         return _search(energy, np.asarray(start), np.asarray(end), settings)
 
     return search(energy) if known(energy) else _differentiated(search, energy)
-
-
-class Settings(NamedTuple):
-    """How to search: the arguments of :func:`find_mep`."""
-
-    geometry: Geometry
-    n_images: int | None
-    path: Array | None
-    method: Any
-    fallback: Any
-    patience: int
-    params: NEBParams | None
-    tangent: Tangent | None
-    climb: bool
-    relax_endpoints: bool
-    endpoint_tol: float | None
-    tol: float | None
-    max_steps: int
-    progress: bool
 
 
 def _differentiated(search: Callable[[Callable], MEP], energy: Callable) -> MEP:
@@ -195,11 +168,11 @@ def _search(energy: Callable, start: np.ndarray, end: np.ndarray, how: Settings)
     problem = pose(energy, how.geometry, start, end)
     ends = [problem.inside(x) for x in (start, end)]
     ends = [problem.moved_by(x, np.zeros_like(x)) for x in ends]
-    notes, known_ends, evaluations, reached, together = [], None, 0, True, False
+    notes, known_ends, evaluations, reached, together = [], None, 4 * POWER_STEPS, True, False
     try:
         if how.relax_endpoints:
             found = [relaxed(problem, x, how.endpoint_tol, how.max_steps) for x in ends]
-            evaluations = sum(r.evaluations for r in found)
+            evaluations += sum(r.evaluations for r in found)
             for name, r in zip(("start", "end"), found, strict=True):
                 if not r.converged:
                     notes.append(f"the {name} is no minimum: {r.message}")
@@ -269,36 +242,3 @@ def _between(ends: list[Array], path: Array) -> np.ndarray:
     path = np.array(path)
     path[0], path[-1] = ends
     return path
-
-
-def _checked(energy: Callable, start: Array, end: Array, how: Settings) -> tuple[Callable, Settings]:
-    check_untraced("find_mep", start, end, how.path)
-    for name, x in {"start": start, "end": end}.items():
-        check_state(x, name, axes=1)
-        how.geometry.check(np.asarray(x), name)
-    if start.shape != end.shape or start.dtype != end.dtype:
-        kinds = f"{start.shape} of {start.dtype} and {end.shape} of {end.dtype}"
-        raise ValueError(f"start and end must have one shape and dtype, got {kinds}")
-    if np.array_equal(start, end):
-        raise ValueError("start and end are the same state: there is no path between them")
-    check_count("max_steps", how.max_steps)
-    check_count("patience", how.patience)
-    for name, way in {"method": how.method, "fallback": how.fallback}.items():
-        parts = [hasattr(way, part) for part in ("init", "update", "spacing")]
-        if way is not None and (isinstance(way, type) or not all(parts)):
-            raise ValueError(f"{name} must be a method such as mepmeta.methods.FIRE(), got {way!r}")
-    if how.path is not None:
-        check_path(how.path, how.geometry)
-        if how.path.shape[1:] != start.shape or how.path.dtype != start.dtype:
-            states, kind = f"{start.shape} of {start.dtype}", f"{how.path.shape} of {how.path.dtype}"
-            raise ValueError(f"the path must hold states of shape {states}, got shape {kind}")
-    elif how.n_images is not None and (not isinstance(how.n_images, (int, np.integer)) or how.n_images < 3):
-        raise ValueError(f"a path needs at least 3 images, got n_images={how.n_images}")
-    if how.params is not None:
-        check_params(how.params)
-    tangent = how.tangent or ("improved" if how.params is None else "smooth")
-    check_option("tangent", tangent, TANGENTS)
-    if tangent == "smooth" and how.params is None:
-        raise ValueError("the smooth tangent needs its smoothness: pass params=NEBParams(gamma, mu, beta)")
-    check_positive(**{name: t for name in ("tol", "endpoint_tol") if (t := getattr(how, name)) is not None})
-    return check_energy(energy, start, how.geometry), how._replace(tangent=tangent)

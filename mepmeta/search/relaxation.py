@@ -97,7 +97,7 @@ def relaxed(problem: Problem, x: Array, tol: float | None, max_steps: int) -> Re
     while steps < max_steps and residual > near:
         most = min(CHUNK, max_steps - steps)
         d = _descend(problem, path, memory, np.asarray(fresh), trust, real(near), np.asarray(most, np.int32))
-        path, memory, fresh, trust, residual = d.path, d.memory, d.fresh, d.trust, float(d.residual)
+        path, memory, fresh, trust, residual = d.path, d.memory, False, d.trust, float(d.residual)
         cliffs += int(d.refused)
         steps, evaluations = steps + int(d.steps), evaluations + int(d.steps) + 1
         if int(d.steps) < most:

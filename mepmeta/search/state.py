@@ -67,13 +67,13 @@ class Search:
         middle = float(largest_curvature(problem, np.asarray(path)[path.shape[0] // 2], problem.geometry))
         # What scales the force for methods that learn no curvature; a step that was given has its unit already.
         self.stiffness = self._real(max(1.0, middle) if np.isfinite(middle) and rules.beta == 0 else 1.0)
-        self.residual, self.steps, self.evaluations, self.largest = np.inf, 0, 6 * POWER_STEPS, 0.0
+        self.residual, self.steps, self.evaluations, self.largest = np.inf, 0, 2 * POWER_STEPS, 0.0
         self.history, self.used = [], []
         if before is not None:  # of another band for the same path
             self.steps, self.evaluations = before.steps, self.evaluations + before.evaluations
             self.history, self.used = [*before.history], [*before.used]
         self.seen = path  # the path that the parts belong to
-        self.parts, self.too_few, self.lost = None, False, ""
+        self.parts, self.too_few, self.lost, self._looked = None, False, "", None
         self.release()
 
     def _real(self, x: float) -> np.ndarray:
@@ -138,8 +138,8 @@ class Search:
                 if lost.size:
                     self.lost = f"the energy of image {lost[0]} became {energies[lost[0]]}"
                 return False
-            self.path, self.memory, self.trust, self.parts, self.fresh = d.path, d.memory, d.trust, d.parts, d.fresh
-            self.seen = d.path
+            self.path, self.memory, self.trust, self.parts = d.path, d.memory, d.trust, d.parts
+            self.fresh, self.seen, self._looked = np.asarray(False), d.path, None
             self._record(k, np.stack([np.asarray(d.residuals), np.asarray(d.tops)], axis=-1))
             if self.residual <= tol or self.steps >= last or (stuck and k == 0):
                 return self.residual <= tol
@@ -166,15 +166,21 @@ class Search:
 
     def profile(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Positions of the images, their energies, and the slopes along the path there."""
-        s, slopes, _ = band.profile(self.problem, self.seen, self.parts.unit)
-        return np.asarray(s), np.asarray(self.parts.energies), np.asarray(slopes)
+        s, slopes, _ = self._look()
+        return s, np.asarray(self.parts.energies), slopes
+
+    def _look(self) -> tuple[np.ndarray, ...]:
+        """Positions, slopes and the energies half-way, computed once for each path that was seen."""
+        if self._looked is None:
+            self._looked = tuple(map(np.asarray, band.profile(self.problem, self.seen, self.parts.unit)))
+            self.evaluations += self.seen.shape[0]
+        return self._looked
 
     def coarseness(self) -> float:
         """How far the energy half-way between images is from the profile, as a part of the range of energies."""
-        s, slopes, half = map(np.asarray, band.profile(self.problem, self.seen, self.parts.unit))
-        energies = np.asarray(self.parts.energies)
-        off = np.abs(half - profile_of(s, energies, slopes)((s[:-1] + s[1:]) / 2))
-        return float(off.max() / max(np.ptp(energies), np.finfo(float).tiny))
+        profile, (s, _, half) = profile_of(*self.profile()), self._look()
+        off = np.abs(half - profile((s[:-1] + s[1:]) / 2))
+        return float(off.max() / max(np.ptp(self.parts.energies), np.finfo(float).tiny))
 
     def at(self, position: float, s: np.ndarray) -> Array:
         """The state at a distance along the path."""

@@ -1,0 +1,76 @@
+"""How to search: the arguments of ``find_mep`` as one record, and their checks."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from jax import Array
+
+from mepmeta._checks import (
+    check_count,
+    check_energy,
+    check_option,
+    check_params,
+    check_path,
+    check_positive,
+    check_state,
+    check_untraced,
+)
+from mepmeta.force import TANGENTS, Tangent
+from mepmeta.geometry import Geometry
+from mepmeta.neb import NEBParams
+
+__all__ = ["Settings", "checked"]
+
+
+class Settings(NamedTuple):
+    """The arguments of :func:`~mepmeta.search.mep.find_mep`."""
+
+    geometry: Geometry
+    n_images: int | None
+    path: Array | None
+    method: Any
+    fallback: Any
+    patience: int
+    params: NEBParams | None
+    tangent: Tangent | None
+    climb: bool
+    relax_endpoints: bool
+    endpoint_tol: float | None
+    tol: float | None
+    max_steps: int
+    progress: bool
+
+
+def checked(energy: Callable, start: Array, end: Array, how: Settings) -> tuple[Callable, Settings]:
+    """The energy as the program that it is now, and the settings with the tangent they mean; or a ``ValueError``."""
+    check_untraced("find_mep", start, end, how.path)
+    for name, x in {"start": start, "end": end}.items():
+        check_state(x, name, axes=1)
+        how.geometry.check(np.asarray(x), name)
+    if start.shape != end.shape or start.dtype != end.dtype:
+        kinds = f"{start.shape} of {start.dtype} and {end.shape} of {end.dtype}"
+        raise ValueError(f"start and end must have one shape and dtype, got {kinds}")
+    if np.array_equal(start, end):
+        raise ValueError("start and end are the same state: there is no path between them")
+    check_count("max_steps", how.max_steps)
+    check_count("patience", how.patience)
+    for name, way in {"method": how.method, "fallback": how.fallback}.items():
+        parts = [hasattr(way, part) for part in ("init", "update", "spacing")]
+        if way is not None and (isinstance(way, type) or not all(parts)):
+            raise ValueError(f"{name} must be a method such as mepmeta.methods.FIRE(), got {way!r}")
+    if how.path is not None:
+        check_path(how.path, how.geometry)
+        if how.path.shape[1:] != start.shape or how.path.dtype != start.dtype:
+            states, kind = f"{start.shape} of {start.dtype}", f"{how.path.shape} of {how.path.dtype}"
+            raise ValueError(f"the path must hold states of shape {states}, got shape {kind}")
+    elif how.n_images is not None and (not isinstance(how.n_images, (int, np.integer)) or how.n_images < 3):
+        raise ValueError(f"a path needs at least 3 images, got n_images={how.n_images}")
+    if how.params is not None:
+        check_params(how.params)
+    tangent = how.tangent or ("improved" if how.params is None else "smooth")
+    check_option("tangent", tangent, TANGENTS)
+    if tangent == "smooth" and how.params is None:
+        raise ValueError("the smooth tangent needs its smoothness: pass params=NEBParams(gamma, mu, beta)")
+    check_positive(**{name: t for name in ("tol", "endpoint_tol") if (t := getattr(how, name)) is not None})
+    return check_energy(energy, start, how.geometry), how._replace(tangent=tangent)

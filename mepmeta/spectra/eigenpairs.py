@@ -1,0 +1,119 @@
+"""Lowest eigenpairs of a symmetric matrix, sparse or small: none is missed, as the signs of its factors say."""
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.linalg import LinearOperator, SuperLU, eigsh
+
+from mepmeta.spectra.factors import ACCURATE, SIGNS, factorised
+
+__all__ = ["DENSE", "ZERO", "eigenpairs", "lowest_eigenpairs", "near_lowest", "reproducible"]
+
+#: Up to this many rows a matrix is diagonalised as a whole.
+DENSE = 600
+#: An eigenvalue within this fraction of the largest one, by magnitude, counts as zero.
+ZERO = 1e-7
+#: Eigenvalues within this part of each other belong to one space, in which the modes are chosen by their coordinates.
+DEGENERATE = 1e-4
+#: Solves that a rough lowest mode may take.
+SOLVES = 30
+
+
+def lowest_eigenpairs(H: sp.csc_array, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k lowest eigenvalues of a sparse symmetric matrix, ascending, and their eigenvectors as columns.
+
+    Args:
+        H: symmetric sparse matrix, shape ``(n, n)``; see :func:`~mepmeta.spectra.hessian.hessian`.
+        k: how many. None is missed where several are equal, as the signs of factors tell.
+    """
+    return eigenpairs(H, k)[:2]
+
+
+def eigenpairs(H: sp.csc_array, k: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """The k lowest eigenvalues of a sparse symmetric matrix, ascending; their eigenvectors as columns; its norm.
+
+    Lanczos with the inverse of H shifted to above zero. The signs of factors say that the shift suffices, and how many
+    eigenvalues there are up to the highest one found: Lanczos sees one direction of a degenerate eigenspace, so it
+    looks again, across what it has found, until none is missing. Small matrices are diagonalised.
+    """
+    n = H.shape[0]
+    if n <= DENSE or k > n // 4:
+        values, vectors = np.linalg.eigh(H.toarray())
+        return values[:k], vectors[:, :k], float(np.abs(values).max())
+    random = np.random.default_rng(0)
+    largest = float(abs(eigsh(H, 1, which="LM", v0=random.standard_normal(n), tol=1e-3, return_eigenvectors=False)[0]))
+    lu, shift = _below(H, 0.0, 1e-2 * largest, ACCURATE)
+    values, vectors, missing = np.zeros(0), np.zeros((n, 0)), k
+    while missing > 0:
+
+        def inverse(v: np.ndarray, found: np.ndarray = vectors) -> np.ndarray:
+            v = np.ravel(v)
+            v = lu.solve(v - found @ (found.T @ v))
+            return v - found @ (found.T @ v)
+
+        operator, start = LinearOperator((n, n), matvec=inverse, dtype=float), random.standard_normal(n)
+        more, columns = eigsh(operator, missing, which="LA", v0=start, ncv=min(n, 2 * missing + 20), tol=1e-11)
+        values, vectors = np.append(values, 1 / more + shift), np.hstack([vectors, columns])
+        order = np.argsort(values)
+        values, vectors = values[order], vectors[:, order]
+        # Just above the k-th: its own multiplet counts.
+        up_to = values[k - 1] + ZERO * largest
+        missing = _lower(H, up_to) - int(np.sum(values < up_to))
+    return values[:k], vectors[:, :k], largest
+
+
+def near_lowest(H: sp.csc_array, v: np.ndarray) -> np.ndarray:
+    """The lowest eigenvector of a sparse symmetric matrix, to a twentieth of its eigenvalue, from near it.
+
+    Within the residual of v there is an eigenvalue; a shift to below that, which the signs of factors confirm, makes
+    every solve bring v nearer to the lowest one that it has a part along. That there is none below, signs say again.
+    """
+    v = v / np.linalg.norm(v)
+    value = v @ (H @ v)
+    off = np.linalg.norm(H @ v - value * v) + 1e-3 * abs(H).max()
+    lu, _ = _below(H, value, off, SIGNS)
+    for _ in range(SOLVES):
+        v = lu.solve(v)
+        v /= np.linalg.norm(v)
+        Hv = H @ v
+        value = v @ Hv
+        if np.linalg.norm(Hv - value * v) <= 0.05 * abs(value):
+            break
+    # A guess without a part along the lowest one, of another symmetry, never leads to it: are there lower ones?
+    return eigenpairs(H, 1)[1][:, 0] if _lower(H, value - 0.1 * abs(value)) else v
+
+
+def _shifted(H: sp.csc_array, value: float) -> sp.csc_array:
+    return sp.csc_array(H - value * sp.eye_array(H.shape[0]))
+
+
+def _lower(H: sp.csc_array, value: float) -> int:
+    """How many eigenvalues are lower than a value."""
+    return int(np.sum(factorised(_shifted(H, value), SIGNS).U.diagonal() < 0))
+
+
+def _below(H: sp.csc_array, value: float, off: float, accurate: float) -> tuple[SuperLU, float]:
+    """Factors of H shifted to above zero, and the shift: ``off`` below a value, or so much farther that it suffices."""
+    while True:
+        lu = factorised(_shifted(H, value - off), accurate)
+        if not np.any(lu.U.diagonal() < 0):
+            return lu, value - off
+        off *= 4
+
+
+def reproducible(values: np.ndarray, vectors: np.ndarray, scale: float) -> np.ndarray:
+    """The modes, columns, with signs and, where several have one eigenvalue, in a basis that every machine chooses.
+
+    Each is the part of the mode space along the coordinate that has the largest part there, so its sign is fixed, too.
+    """
+    vectors, done = vectors.copy(), 0
+    while done < values.size:
+        same = np.flatnonzero(np.abs(values - values[done]) <= DEGENERATE * abs(values[done]) + ZERO * scale)
+        same = same[same >= done]
+        space = vectors[:, same]
+        for k in same:
+            size = np.linalg.norm(space, axis=1)
+            v = space @ space[np.argmax(size > 0.999 * size.max())]
+            vectors[:, k] = v / np.linalg.norm(v)
+            space = space - np.outer(vectors[:, k], vectors[:, k] @ space)
+        done = same[-1] + 1
+    return vectors
