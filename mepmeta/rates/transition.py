@@ -179,7 +179,8 @@ def transition_rate(
         log_entropy=log_entropy - power * np.log(unit),
         power=power,
         dynamical=growth_rate(TS.hessian, TS.mode, damping) * unit,
-        harmonic=float(np.sqrt(abs(TS.values[0]) * (b @ (TS.hessian @ b)))) * unit,
+        # b is across the only negative mode: below zero there is rounding.
+        harmonic=float(np.sqrt(abs(TS.values[0]) * max(b @ (TS.hessian @ b), 0.0))) * unit,
         damping=float(damping),
         multiplicity=int(multiplicity),
         minimum_eigenvalues=MS.values * unit,
@@ -239,8 +240,7 @@ def growth_rate(H: sp.csc_array, w: np.ndarray, damping: float) -> float:
 
     which is :math:`\lambda_-` at zero and grows with :math:`\lambda`. Every value is one sparse linear system. Less
     than a millionth of :math:`|\lambda_-|` counts as zero: without damping nothing crosses a saddle that is the same
-    all around an axis. No eigenvalue is larger than the norm of H: where the rounding of a zero mode leaves g without a
-    root below that, nothing crosses either.
+    all around an axis. No eigenvalue is larger than the norm of H.
     """
     n = H.shape[0] // 2
     one = sp.eye_array(n, format="csc")
@@ -251,11 +251,15 @@ def growth_rate(H: sp.csc_array, w: np.ndarray, damping: float) -> float:
             lu = splu(sp.csc_array(H + rate * turn), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.01)
         except RuntimeError:  # exactly singular: this is the root
             return 0.0
-        response = float(w @ lu.solve(w))
-        return 1 / response if response else np.inf
+        answer = lu.solve(w)
+        response = float(w @ answer)
+        # What rounding of H may add to it: with an undamped zero mode there is nothing else, and g has no bound.
+        nothing = abs(response) <= min(1 / curvature, rounding * (answer @ answer))
+        return curvature / eps if nothing else 1 / response
 
-    curvature = abs(float(w @ (H @ w)))
+    curvature, eps = abs(float(w @ (H @ w))), float(np.finfo(float).eps)
     low, high, largest = 1e-6 * curvature, curvature, float(abs(H).sum(axis=0).max())
+    rounding = 100 * eps * largest
     if g(low) >= 0:
         return 0.0
     while g(high) < 0:
