@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array, lax
 
 from mepmeta._checks import check_energies, check_energy, check_path, known
+from mepmeta._compiled import compiled
 from mepmeta.geometry import Flat, Geometry
 
 __all__ = ["Maximum", "barrier", "highest_point", "segment_maximum", "summit"]
@@ -261,4 +262,4 @@ def barrier(energy: Callable[[Array], Array], path: Array, *, geometry: Geometry
     return highest_point(energy, path, geometry=geometry).value
 
 
-_summit_jit = partial(jax.jit, static_argnums=2)(summit)
+_summit_jit = partial(compiled, static_argnums=2)(summit)

@@ -20,6 +20,7 @@ from mepmeta._checks import (
     check_state,
     known,
 )
+from mepmeta._compiled import compiled
 from mepmeta.barrier import summit
 from mepmeta.geometry import Flat, Geometry
 from mepmeta.methods.loop import LOST, repeat
@@ -256,7 +257,7 @@ def check_problem(
     return energy, path
 
 
-_overestimate_jit = partial(jax.jit, static_argnums=3)(_overestimate)
-log_overestimates_jit = partial(jax.jit, static_argnums=3)(log_overestimates)
-_losses_jit = partial(jax.jit, static_argnums=(4, 6, 7))(losses)
-_losses_and_gradients_jit = partial(jax.jit, static_argnums=(4, 6, 7))(losses_and_gradients)
+_overestimate_jit = partial(compiled, static_argnums=3)(_overestimate)
+log_overestimates_jit = partial(compiled, static_argnums=3)(log_overestimates)
+_losses_jit = partial(compiled, static_argnums=(4, 6, 7))(losses)
+_losses_and_gradients_jit = partial(compiled, static_argnums=(4, 6, 7))(losses_and_gradients)

@@ -21,6 +21,7 @@ from mepmeta._checks import (
     check_path,
     known,
 )
+from mepmeta._compiled import compiled
 from mepmeta.force import TANGENTS, Energy, Parts, Tangent, each_image, parts_of
 from mepmeta.geometry import Flat, Geometry
 from mepmeta.methods.loop import repeat
@@ -304,11 +305,11 @@ def _judge(r: Iteration, energy: Energy, paths: Array, tangent: Tangent) -> None
         check_energies(_energies(energy, paths, r.steps.ndim > 0), distinct=tangent == "improved")
 
 
-@partial(jax.jit, static_argnums=2)
+@partial(compiled, static_argnums=2)
 def _energies(energy: Energy, paths: Array, batch: bool) -> Array:
     return jax.vmap(jax.vmap(energy) if batch else energy)(paths)
 
 
-_step_jit = partial(jax.jit, static_argnums=(3, 4, 5, 6))(step)
-_iterate_jit = partial(jax.jit, static_argnums=(3, 4, 5, 6, 7, 8))(iterated)
-_iterate_batch_jit = partial(jax.jit, static_argnums=(3, 4, 5, 6, 7))(iterated_batch)
+_step_jit = partial(compiled, static_argnums=(3, 4, 5, 6))(step)
+_iterate_jit = partial(compiled, static_argnums=(3, 4, 5, 6, 7, 8))(iterated)
+_iterate_batch_jit = partial(compiled, static_argnums=(3, 4, 5, 6, 7))(iterated_batch)

@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array, lax
 
 from mepmeta._checks import check_path, check_state, known
+from mepmeta._compiled import compiled
 from mepmeta.geometry import Flat, Geometry
 
 __all__ = ["arc_length", "bent_path", "perturbed_path", "straight_path"]
@@ -136,7 +137,7 @@ def redistributed(path: Array, pinned: Array, geometry: Geometry) -> Array:
     return path.at[1:-1].set(at_positions(path, s, wanted[1:-1], geometry))
 
 
-@partial(jax.jit, static_argnums=2)
+@partial(compiled, static_argnums=2)
 def unfolded(path: Array, pinned: Array, geometry: Geometry) -> Array:
     """The path with images at which it turns back put between their neighbours, and all at equal distances again."""
 
@@ -153,7 +154,7 @@ def unfolded(path: Array, pinned: Array, geometry: Geometry) -> Array:
     return redistributed(lax.fori_loop(0, path.shape[0], once, path), pinned, geometry)
 
 
-@partial(jax.jit, static_argnums=(1, 2))
+@partial(compiled, static_argnums=(1, 2))
 def resampled(path: Array, n_images: int, geometry: Geometry) -> Array:
     """So many images at equal distances along a path."""
     s = arc_length(path, geometry=geometry)
@@ -166,13 +167,13 @@ def at_positions(path: Array, s: Array, wanted: Array, geometry: Geometry) -> Ar
     return jax.vmap(geometry.interpolate)(path[k], path[k + 1], (wanted - s[k]) / (s[k + 1] - s[k]))
 
 
-@partial(jax.jit, static_argnums=3)
+@partial(compiled, static_argnums=3)
 def at_position(path: Array, s: Array, wanted: Array, geometry: Geometry) -> Array:
     """The state at one distance along a path."""
     return at_positions(path, s, wanted[None], geometry)[0]
 
 
-@partial(jax.jit, static_argnums=2)
+@partial(compiled, static_argnums=2)
 def led_through(path: Array, x: Array, geometry: Geometry) -> tuple[Array, Array]:
     """The path bent so that its nearest inner image becomes the state x, and the number of that image."""
     n = 1 + jnp.argmin(jax.vmap(lambda image: geometry.distance(image, x))(path[1:-1]))
@@ -180,7 +181,7 @@ def led_through(path: Array, x: Array, geometry: Geometry) -> tuple[Array, Array
     return path.at[n].set(x), n
 
 
-@partial(jax.jit, static_argnums=3)
+@partial(compiled, static_argnums=3)
 def bent(path: Array, top: int | Array, v: Array, geometry: Geometry) -> Array:
     """The path moved by v at image ``top``, and by less and less towards its ends."""
     s = arc_length(path, geometry=geometry)

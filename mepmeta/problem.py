@@ -17,6 +17,7 @@ from jax import Array
 from jax.tree_util import Partial, register_dataclass
 
 from mepmeta._checks import check_energies
+from mepmeta._compiled import compiled
 from mepmeta.geometry import Geometry, Spheres
 from mepmeta.spectra.modes import largest_curvature, rough
 
@@ -112,7 +113,7 @@ class Problem:
         energy, force = _look(self, y)
         return float(energy), float(force)
 
-    @jax.jit
+    @compiled
     def energies(self, path: Array) -> Array:
         """Energies of all images."""
         return jax.vmap(self)(path)
@@ -129,18 +130,18 @@ class Problem:
         return _retracted(y, v, self.geometry)
 
 
-@jax.jit
+@compiled
 def _look(problem: Problem, y: Array) -> tuple[Array, Array]:
     value, slope = jax.value_and_grad(problem)(y)
     return value, jnp.max(problem.geometry.sizes(problem.geometry.project(y, slope)))
 
 
-@partial(jax.jit, static_argnums=2)
+@partial(compiled, static_argnums=2)
 def _connected(x: Array, y: Array, geometry: Geometry) -> tuple[Array, Array]:
     return geometry.connect(x, y)[:2]
 
 
-@partial(jax.jit, static_argnums=2)
+@partial(compiled, static_argnums=2)
 def _retracted(y: Array, v: Array, geometry: Geometry) -> Array:
     return geometry.retract(y, v)
 
@@ -182,13 +183,13 @@ def tolerance(tol: float | None, default: float, problem: Problem, dtype: jnp.dt
 def has_second_derivatives(energy: Callable, x: Array) -> bool:
     """Whether JAX can differentiate the energy twice; one that another program computes may give forces only."""
     try:
-        _second_derivative.eval_shape(energy, x)
+        jax.eval_shape(_second_derivative, energy, x)
     except (TypeError, ValueError, NotImplementedError):
         return False
     return True
 
 
-@jax.jit
+@compiled
 def _second_derivative(energy: Callable, x: Array) -> tuple[Array, Array]:
     return jax.jvp(jax.grad(energy), (x,), (x,))
 
@@ -232,7 +233,7 @@ def _own_length(energy: Callable, x: np.ndarray, smooth: bool) -> np.ndarray:
     return np.asarray((largest or 1.0) if none else own, x.dtype)
 
 
-@jax.jit
+@compiled
 def _anharmonic(energy: Callable, x: Array) -> Array:
     r"""The least :math:`|E''/E'''|` and :math:`|E''/E^{(4)}|^{1/2}` along the gradient and a rough vector."""
 

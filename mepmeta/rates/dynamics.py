@@ -18,6 +18,7 @@ from mepmeta._checks import (
     check_state,
     check_temperature,
 )
+from mepmeta._compiled import compiled
 from mepmeta._trace import traced
 from mepmeta.geometry import Spheres
 from mepmeta.spectra.modes import largest_curvature
@@ -120,13 +121,13 @@ def _stepper(
     return step
 
 
-@jax.jit
+@compiled
 def _advance(energy: Callable, S: Array, key: Array, constants: tuple[Array, ...], begin: Array, end: Array) -> Array:
     step = _stepper(energy, *constants)
     return lax.fori_loop(begin, end, lambda i, S: step(S, jax.random.fold_in(key, i)), S)
 
 
-@jax.jit
+@compiled
 def _count(
     energy: Callable,
     carry: tuple[Array, Array, Array],

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import numpy as np
 import scipy.sparse as sp
 from jax import Array
 from scipy.linalg import eigh
 
+from mepmeta._compiled import compiled
 from mepmeta.geometry import Spheres
 
 __all__ = ["ZeroModes", "zero_modes"]
@@ -103,7 +103,7 @@ def different_shifts(x: np.ndarray, axes: list[int]) -> float:
     return float(np.prod(cells) / np.sum(overlap > 1 - 1e-9))
 
 
-_distance, _all_coordinates = jax.jit(Spheres().distance), jax.jit(Spheres().coordinates)
+_distance, _all_coordinates = compiled(Spheres().distance), compiled(Spheres().coordinates)
 
 
 def _coordinates(x: Array, v: Array, live: np.ndarray) -> np.ndarray:

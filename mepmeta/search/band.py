@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from mepmeta._compiled import compiled
 from mepmeta.force import Parts, Tangent, dot, parts_of
 from mepmeta.methods.loop import Descent, to_tolerance
 from mepmeta.methods.moves import LIMIT
@@ -19,7 +20,7 @@ __all__ = ["profile", "run"]
 STRAIN = 0.5
 
 
-@partial(jax.jit, static_argnames="tangent")
+@partial(compiled, static_argnames="tangent")
 def run(
     problem: Problem,
     path: Array,
@@ -71,7 +72,7 @@ def run(
     return to_tolerance(look, advance, lambda p: p[1:-1], method, path, memory, fresh, trust, geometry, tol, steps)
 
 
-@jax.jit
+@compiled
 def profile(problem: Problem, path: Array, units: Array) -> tuple[Array, Array, Array]:
     """Distance along the path, derivative of the energy by it, and energies half-way from image to image.
 

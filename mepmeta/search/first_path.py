@@ -4,6 +4,7 @@ import jax
 import numpy as np
 from jax import Array
 
+from mepmeta._compiled import compiled
 from mepmeta.paths import bent
 from mepmeta.problem import Problem
 from mepmeta.search.relaxation import LEVEL
@@ -42,14 +43,14 @@ def first_path(problem: Problem, start: Array, end: Array, n_images: int) -> Arr
     return line
 
 
-@jax.jit
+@compiled
 def _line(problem: Problem, start: Array, end: Array, t: Array) -> tuple[Array, Array, Array]:
     """States at fractions t of the shortest way, their energies, and whether there are several such ways."""
     line = jax.vmap(lambda t: problem.geometry.interpolate(start, end, t))(t)
     return line, jax.vmap(problem)(line), problem.geometry.ambiguous(start, end)
 
 
-@jax.jit
+@compiled
 def _ways(problem: Problem, start: Array, end: Array, middle: Array, t: Array) -> tuple[Array, Array]:
     """Ways that turn through the directions ``middle``, and the energies on them."""
     through = problem.geometry.through

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from mepmeta._compiled import compiled
 from mepmeta.problem import Problem
 from mepmeta.spectra.hessian import product as hessian_product
 from mepmeta.spectra.modes import softest
@@ -35,7 +35,7 @@ class Step(NamedTuple):
     products: Array
 
 
-@jax.jit
+@compiled
 def newton_step(problem: Problem, x: Array, mode: Array, radius: Array) -> Step:
     r"""One Newton step of conjugate gradients in a trust region, with the energy turned over along ``mode``.
 

@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array
 
 from mepmeta._checks import check_count, check_energy, check_positive, check_state, check_untraced
+from mepmeta._compiled import compiled
 from mepmeta.force import Parts
 from mepmeta.geometry import Flat, Geometry
 from mepmeta.methods import LBFGS
@@ -55,7 +56,7 @@ class Relaxed(NamedTuple):
     message: str
 
 
-@jax.jit
+@compiled
 def _descend(problem: Problem, x: Array, memory: Any, fresh: Array, trust: Array, tol: Array, steps: Array) -> Descent:
     """Quasi-Newton descent to the force ``tol``: a band of one image, which has no neighbours."""
     geometry = problem.geometry
@@ -73,7 +74,7 @@ def _descend(problem: Problem, x: Array, memory: Any, fresh: Array, trust: Array
     return to_tolerance(look, advance, lambda path: path, MINIMISER, x, memory, fresh, trust, geometry, tol, steps)
 
 
-@jax.jit
+@compiled
 def off(problem: Problem, x: Array, mode: Array, size: float) -> Array:
     """The state off another one along a mode, no particle moving by more than ``size``."""
     return problem.geometry.retract(x, mode * (size / jnp.max(problem.geometry.sizes(mode))).astype(x.dtype))

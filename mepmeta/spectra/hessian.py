@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from jax import Array
 
 from mepmeta._checks import check_energy, check_state
+from mepmeta._compiled import compiled
 from mepmeta.geometry import Flat, Geometry, Spheres
 
 __all__ = ["LARGEST_DENSE", "degrees_of_freedom", "hessian", "is_local", "matrix", "product", "product_in_coordinates"]
@@ -38,7 +39,7 @@ def product_in_coordinates(energy: Callable, x: Array, c: Array, geometry: Geome
     return geometry.coordinates(x, product(energy, x, geometry.tangent(x, c), geometry))
 
 
-@partial(jax.jit, static_argnums=2)
+@partial(compiled, static_argnums=2)
 def _dense(energy: Callable, x: Array, geometry: Geometry) -> Array:
     identity = jnp.eye(geometry.coordinates(x, x).size, dtype=x.dtype)
     return jax.vmap(lambda c: product_in_coordinates(energy, x, c, geometry))(identity)
@@ -101,7 +102,7 @@ def is_local(energy: Callable, geometry: Geometry) -> bool:
     return hasattr(energy, "pairs") and isinstance(geometry, Spheres)
 
 
-@partial(jax.jit, static_argnums=2)
+@partial(compiled, static_argnums=2)
 def _gradient_and_frame(energy: Callable, x: Array, geometry: Spheres) -> list[Array]:
     return [jnp.moveaxis(v, geometry.axis, -1) for v in (x, jax.grad(energy)(x), *geometry.frame(x))]
 

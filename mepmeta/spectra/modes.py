@@ -11,6 +11,7 @@ from jax import Array, lax
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from mepmeta._checks import check_count, check_energy, check_state
+from mepmeta._compiled import compiled
 from mepmeta.geometry import Flat, Geometry
 from mepmeta.spectra.eigenpairs import DENSE, ZERO, eigenpairs, near_lowest, reproducible
 from mepmeta.spectra.hessian import degrees_of_freedom, is_local, matrix, product_in_coordinates
@@ -71,10 +72,10 @@ def rough(n: int, dtype: jnp.dtype) -> np.ndarray:
     return (np.mod(0.6180339887498949 * np.arange(1, n + 1, dtype=float) ** 2, 1) - 0.5).astype(dtype)
 
 
-_product = partial(jax.jit, static_argnums=3)(product_in_coordinates)
+_product = partial(compiled, static_argnums=3)(product_in_coordinates)
 
 
-@partial(jax.jit, static_argnums=2)
+@partial(compiled, static_argnums=2)
 def largest_curvature(energy: Callable, x: Array, geometry: Geometry) -> Array:
     """:func:`curvature_scale`, unchecked."""
 
@@ -186,7 +187,7 @@ def tangents(x: Array, columns: np.ndarray, geometry: Geometry) -> np.ndarray:
     return np.concatenate(made)[:k]
 
 
-@partial(jax.jit, static_argnums=2)
+@partial(compiled, static_argnums=2)
 def _tangents(x: Array, coordinates: Array, geometry: Geometry) -> Array:
     return jax.vmap(lambda c: geometry.tangent(x, c))(coordinates)
 

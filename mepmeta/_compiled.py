@@ -1,0 +1,33 @@
+"""Programs compiled for a short wait: the compiler takes most of the time of a first answer."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import jax
+
+from mepmeta._checks import known
+
+__all__ = ["compiled"]
+
+#: The older of XLA's two emitters of loops takes half the time of the newer one, and its loops are as fast here or
+#: faster; the third level of LLVM takes twice the time of the second for nothing that can be measured.
+OPTIONS = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 2}
+
+
+def compiled(f: Callable, **static: Any) -> Callable:
+    """``jax.jit`` with these options.
+
+    JAX takes options at the outermost call only. Where values are traced this is a part of the program around it, which
+    has options of its own; where they are known it is run at once, also in a function that is being traced.
+    """
+    outermost, part = jax.jit(f, compiler_options=OPTIONS, **static), jax.jit(f, **static)
+
+    @wraps(f)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if not known(args, kwargs):
+            return part(*args, **kwargs)
+        with jax.core.eval_context():
+            return outermost(*args, **kwargs)
+
+    return call
