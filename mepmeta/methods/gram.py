@@ -67,9 +67,13 @@ class ConjugateGradient:
 
 class _LBFGSState(NamedTuple):
     last: _Memory
-    moves: Array  # (memory, N, *shape), newest first
-    changes: Array  # minus the change of the force in each move
-    inverse: Array  # (memory, N), 1 / (move . change), 0 for an empty place
+    moves: Array  # (N, memory, n), in a ring of places
+    changes: Array  # (N, memory, n), minus the change of the force in each move
+    curvatures: Array  # (N, memory), move . change, 0 in an empty place
+    crossed: Array  # (N, memory, memory), every move with every change
+    changed: Array  # (N, memory, memory), every change with every change
+    newest: Array  # the place of the last pair
+    scale: Array  # (N,), what the force is multiplied with where no pair says more
     limit: Array  # (N,)
 
 
@@ -106,19 +110,24 @@ class LBFGS:
     by_image: bool | Array = False
 
     def init(self, path: Array) -> _LBFGSState:
-        many = jnp.zeros((self.memory, *path.shape), path.dtype)
+        m, (images, *_), zeros = self.memory, path.shape, partial(jnp.zeros, dtype=path.dtype)
         last = _Memory(path, jnp.zeros_like(path), jnp.asarray(True))
-        inverse = jnp.zeros((self.memory, path.shape[0]), path.dtype)
-        return _LBFGSState(last, many, many, inverse, jnp.full(path.shape[:1], jnp.inf, path.dtype))
+        pairs, products = zeros((images, m, path[0].size)), zeros((images, m, m))
+        return _LBFGSState(
+            last, pairs, pairs, zeros((images, m)), products, products, jnp.zeros((), jnp.int32),
+            zeros(images) + self.step, jnp.full(images, jnp.inf, path.dtype),
+        )  # fmt: skip
 
     def update(self, parts: Parts, s: _LBFGSState, path: Array, geometry: Geometry) -> tuple[Array, _LBFGSState]:
         # Numbers of an image, shape (N,). Without by_image they are those of the whole band, at every image.
         def column(number: Array) -> Array:
             return number.reshape((-1,) + (1,) * (path.ndim - 1))
 
+        def shared(each: Array) -> Array:
+            return jnp.where(self.by_image, each, jnp.sum(each, axis=0))
+
         def product(u: Array, v: Array) -> Array:
-            each = jnp.ravel(dot(u, v))
-            return jnp.where(self.by_image, each, jnp.sum(each))
+            return shared(jnp.ravel(dot(u, v)))
 
         def length(v: Array) -> Array:
             square = product(v, v)
@@ -128,42 +137,90 @@ class LBFGS:
         force = parts.force
         move = project(path, path - s.last.path, geometry)
         change = project(path, s.last.force, geometry) - force
+        # Else the compiler makes both anew for everything below that reads them.
+        move, change = lax.optimization_barrier((move, change))
         curvature, moved = product(move, change), length(move)
         sound = ~s.last.fresh & (curvature > 0.01 * moved * length(change))
 
-        def push(pairs: Array, new: Array, sound: Array) -> Array:
-            return jnp.where(sound, jnp.concatenate([new[None], pairs[:-1]]), pairs)
+        # A place is taken when the pair of any image is sound; where that of an image is not, it stays empty there.
+        taken, m = jnp.any(sound), self.memory
+        place = jnp.where(taken, (s.newest + 1) % m, s.newest)
 
-        moves, changes = (push(p, v, column(sound)) for p, v in ((s.moves, move), (s.changes, change)))
-        inverse = push(s.inverse, 1 / jnp.where(sound, curvature, 1), sound)
+        def put(places: Array, new: Array, axis: int, other: float = 0.0) -> Array:
+            old = lax.dynamic_slice_in_dim(places, place, 1, axis)
+            fits = sound.reshape((-1,) + (1,) * (places.ndim - 1))
+            new = jnp.where(fits, jnp.expand_dims(new, axis), jnp.where(taken, other, old))
+            return lax.dynamic_update_slice_in_dim(places, new, place, axis)
 
-        # The two loops of the textbook, over the few pairs.
-        def down(q: Array, pair: tuple) -> tuple[Array, Array]:
-            move, change, inverse = pair
-            part = inverse * product(move, q)
-            return q - column(part) * change, part
+        def flat(v: Array) -> Array:
+            return v.reshape(v.shape[0], -1)
 
-        def up(q: Array, pair: tuple) -> tuple[Array, None]:
-            move, change, inverse, part = pair
-            return q + column(part - inverse * product(change, q)) * move, None
+        moves, changes = put(s.moves, flat(move), 1), put(s.changes, flat(change), 1)
+        curvatures = put(s.curvatures, curvature, 1)
 
-        q, part = lax.scan(down, force, (moves, changes, inverse))
-        newest = inverse[0] * product(changes[0], changes[0])
-        q = q * column(jnp.where(newest > 0, 1 / jnp.where(newest > 0, newest, 1), self.step).astype(q.dtype))
-        q = project(path, lax.scan(up, q, (moves, changes, inverse, part), reverse=True)[0], geometry)
+        # Two looks at all pairs give every product that the step needs, one more the step itself.
+        def products(v: Array) -> list[Array]:
+            return [shared(_product("nmd,nd->nm", pairs, flat(v))) for pairs in (moves, changes)]
+
+        of_move, of_change = products(change)
+        crossed = put(s.crossed, of_move, 2)
+        changed = put(put(s.changed, of_change, 2), of_change, 1)
+        square = jnp.take(of_change, place, axis=1)
+        scale = jnp.where(sound, curvature / jnp.where(sound, square, 1), s.scale)
+        along, back = _compact(curvatures, crossed, changed, *products(force), place, scale)
+        learned = _product("nm,nmd->nd", along, moves) + _product("nm,nmd->nd", back, changes)
+        learned = learned.reshape(path.shape)
+        q = project(path, column(scale) * force + learned, geometry)
 
         strength, before = length(force), length(s.last.force)
         grown = jnp.where(s.last.fresh, 0, strength / jnp.maximum(before, tiny(force)))
         keep = (product(q, force) > self.angle * length(q) * strength) & (grown < self.growth**4)
-        q, inverse = jnp.where(column(keep), q, self.step * force), jnp.where(keep, inverse, 0)
+        q, curvatures = jnp.where(column(keep), q, self.step * force), jnp.where(keep[:, None], curvatures, 0)
+        scale = jnp.where(keep, scale, self.step)
         largest = self._largest(move, geometry)
         limit = jnp.where(grown > self.growth, largest / 2, 1.5 * s.limit).astype(q.dtype)
         farthest = self._largest(q, geometry)
         far = farthest > limit
         q = q * column(jnp.where(far, jnp.where(far, limit, 1) / jnp.where(far, farthest, 1), 1).astype(q.dtype))
-        return q, _LBFGSState(_Memory(path, force, jnp.asarray(False)), moves, changes, inverse, limit)
+        last = _Memory(path, force, jnp.asarray(False))
+        return q, _LBFGSState(last, moves, changes, curvatures, crossed, changed, place, scale.astype(q.dtype), limit)
 
     def _largest(self, move: Array, geometry: Geometry) -> Array:
         """The largest move of a particle, in each image or in the band."""
         each = jnp.max(jax.vmap(geometry.sizes)(move).reshape(move.shape[0], -1), axis=1)
         return jnp.where(self.by_image, each, jnp.max(each))
+
+
+_product = partial(jnp.einsum, precision=lax.Precision.HIGHEST)
+
+
+def _compact(
+    curvatures: Array, crossed: Array, changed: Array, moves: Array, changes: Array, newest: Array, scale: Array
+) -> tuple[Array, Array]:
+    r"""The coefficients of moves and changes in the step :math:`\gamma F + S b - \gamma Y a` of L-BFGS.
+
+    .. math:: R\,a = S^{\mathsf T}F,\qquad R^{\mathsf T} b = (D + \gamma\,Y^{\mathsf T}Y)\,a - \gamma\,Y^{\mathsf T}F
+
+    with moves S, changes Y, :math:`D_{ii} = s_i\cdot y_i`, and R the products :math:`s_i\cdot y_j` of a move with the
+    changes that are not older. ``moves`` and ``changes`` are the products with the force. Empty places have no part.
+
+    Source: :cite:t:`byrd1994`.
+    """
+    m = curvatures.shape[1]
+    places = jnp.arange(m, dtype=newest.dtype)
+    age = (newest - places) % m  # 0 is the newest
+    full = curvatures > 0
+    both = full[:, :, None] & full[:, None, :]
+    older = (age[:, None] >= age[None, :]) & both
+    one = jnp.eye(m, dtype=crossed.dtype)
+    order = (newest + 1 + places) % m  # oldest first
+    sort = lambda a: a[:, order][:, :, order]  # noqa: E731
+    R = sort(jnp.where(older, crossed, jnp.where(full[:, :, None], 0, one)))
+    solve = partial(lax.linalg.triangular_solve, left_side=True)
+    a = solve(R, jnp.where(full, moves, 0)[:, order, None])
+    right = curvatures[:, order, None] * a + scale[:, None, None] * (
+        _product("nij,njk->nik", sort(jnp.where(both, changed, 0)), a) - jnp.where(full, changes, 0)[:, order, None]
+    )
+    b = solve(R, right, transpose_a=True)
+    back = (places - newest - 1) % m
+    return b[:, back, 0], -scale[:, None] * a[:, back, 0]

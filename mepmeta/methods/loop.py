@@ -1,6 +1,7 @@
 """The loop: any step repeated, by a scan where it is differentiated, by a while loop where it goes to a tolerance."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ from mepmeta.force import Parts
 from mepmeta.geometry import Geometry
 from mepmeta.methods.moves import limited
 
-__all__ = ["CHUNK", "LOST", "Descent", "blank", "repeat", "to_tolerance"]
+__all__ = ["CHUNK", "LOST", "Descent", "March", "begin", "repeat", "to_tolerance"]
 
 #: A band this many times longer than at the start is lost, its springs being unstable.
 LOST = 1e3
@@ -51,24 +52,40 @@ def repeat(
     return last, done, history
 
 
-class Descent(NamedTuple):
-    """A band on its way: what one compiled call of :func:`to_tolerance` gives to the next, and to its caller.
+class March(NamedTuple):
+    """A band on its way, with all that goes on from one compiled call to the next: where it is cut changes nothing.
 
     Args:
         path: the images, the last ones that were looked at and found sound.
+        ahead: the images that are looked at next.
         memory: that of the method.
         trust: the part of the largest move that is allowed, in (0, 1].
-        steps: iterations made in this call.
+        best: the least residual so far, the path, its length and the cosine of its sharpest turn.
+        fresh: whether nothing has been looked at yet; the memory then holds the right shapes only.
+    """
+
+    path: Array
+    ahead: Array
+    memory: Any
+    trust: Array
+    best: tuple[Array, Array, Array, Array]
+    fresh: Array
+
+
+class Descent(NamedTuple):
+    """What one compiled call of :func:`to_tolerance` gives.
+
+    Args:
+        march: where the next one goes on.
+        looks: paths that were looked at; the first one ever is no iteration.
         residual: largest force on a particle; ``residuals`` and ``tops``, of shape ``(CHUNK + 1,)``, hold it and the
-            highest energy before the first iteration and after every one.
+            highest energy of every path that was looked at.
         parts: the parts at the inner images, without the tangent.
         refused: moves that were taken back in this call.
     """
 
-    path: Array
-    memory: Any
-    trust: Array
-    steps: Array
+    march: March
+    looks: Array
     residual: Array
     residuals: Array
     tops: Array
@@ -76,18 +93,15 @@ class Descent(NamedTuple):
     refused: Array
 
 
-class _Carry(NamedTuple):
-    descent: Descent
-    best: tuple[Array, Array, Array, Array]  # residual, path, its length and the cosine of its sharpest turn
-    done: Array
-
-
-def blank(method: Any, inner: Array) -> Any:
-    """A memory with nothing in it, for images of this shape; nothing is computed."""
+def begin(method: Any, path: Array, inner: Array) -> March:
+    """A band before its first look, with ``inner`` its moving images; nothing is computed."""
     shapes = jax.eval_shape(method.init, jax.ShapeDtypeStruct(inner.shape, inner.dtype))
     if any(a.weak_type or jnp.issubdtype(a.dtype, jax.dtypes.extended) for a in jax.tree.leaves(shapes)):
-        return method.init(inner)  # Python numbers and random keys, of a method of somebody else
-    return jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), shapes)
+        memory = method.init(inner)  # Python numbers and random keys, of a method of somebody else
+    else:
+        memory = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), shapes)
+    real = partial(np.asarray, dtype=path.dtype)
+    return March(path, path, memory, real(1), (real(np.inf), path, real(np.inf), real(-1)), np.asarray(True))
 
 
 def to_tolerance(
@@ -95,10 +109,7 @@ def to_tolerance(
     advance: Callable[[Array, Array, Parts, Array], Array],
     inner: Callable[[Array], Array],
     method: Any,
-    path: Array,
-    memory: Any,
-    new: Array,
-    trust: Array,
+    march: March,
     geometry: Geometry,
     tol: Array,
     steps: Array,
@@ -109,44 +120,52 @@ def to_tolerance(
     given also the parts and the number of the iteration. Where the path has become longer by half than the best one so
     far, turns back more sharply, or leads to where the energy is not finite, the best one is taken up again; the method
     then starts anew and may move less. So a band whose quasi-Newton steps are wild is not lost: where the residual does
-    not fall on such a way, it does not lead to a minimum energy path. Where it is ``new``, the method begins; what its
-    memory then holds has the right shapes only, see :func:`blank`.
+    not fall on such a way, it does not lead to a minimum energy path.
     """
-    # The parts are looked at in one place, so that the gradient of the energy stands in the program once.
-    parts, _ = jax.eval_shape(look, path)
+    # The parts are looked at in one place, so that the gradient of the energy stands in the program once. Between two
+    # refusals the memory, the largest array there is, is changed in place: a choice in every iteration would copy it.
+    parts, _ = jax.eval_shape(look, march.path)
     parts = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), parts._replace(tangent=None))
-    fresh = method.init(inner(path))
+    first = method.init(inner(march.path))
+    most = steps + march.fresh.astype(jnp.int32)
 
-    def body(s: _Carry) -> _Carry:
-        d = s.descent
-        found, residual = look(d.path)
+    def choose(change: Array, new: Any, old: Any) -> Any:
+        return jax.tree.map(lambda a, b: jnp.where(change, a, b), new, old)
+
+    def iterate(s: tuple[Descent, Array, Array]) -> tuple[Descent, Array, Array]:
+        d, _, _ = s
+        m, k = d.march, d.looks
+        found, residual = look(m.ahead)
         length, turn = jnp.sum(found.lengths), jnp.min(found.turn)
-        least, good, its_length, its_turn = s.best
+        least, _, its_length, its_turn = m.best
         finite = jnp.isfinite(residual) & jnp.all(jnp.isfinite(found.energies))
         refused = ~finite | (length > STRETCH * its_length) | ((turn < FOLD) & (turn < its_turn))
-        refused = refused & (d.steps > 0)
-        # What was refused, or has come to its end, stays; everything else moves on.
-        end = ~refused & ((residual <= tol) | (d.steps >= steps) | ~finite | (d.trust < LEAST_TRUST))
-        move, memory = method.update(found, d.memory, inner(d.path), geometry)
-        after = advance(d.path, limited(move, geometry, d.trust), found, d.steps)
-        path = jnp.where(refused, good, jnp.where(end, d.path, after))
-        memory = jax.tree.map(lambda old, new, first: jnp.where(refused, first, jnp.where(end, old, new)),
-                              d.memory, memory, fresh)  # fmt: skip
-        trust = jnp.where(refused, d.trust / 4, jnp.where(end, d.trust, jnp.minimum(1.0, REGAIN * d.trust)))
-        keep = lambda change, old, new: jax.tree.map(lambda a, b: jnp.where(change, b, a), old, new)  # noqa: E731
-        best = keep(~refused & (residual <= least), s.best, (residual, d.path, length, turn))
-        residual, kept = keep(~refused, (d.residual, d.parts), (residual, found._replace(tangent=None)))
-        k = d.steps
-        # A last look that finds the path no good goes back, and is no iteration.
-        count = (~end & (k < steps)).astype(k.dtype)
+        refused = refused & ~m.fresh
+        best = choose(~refused & (residual <= least), (residual, m.ahead, length, turn), m.best)
+        path, residual, kept = choose(
+            refused, (m.path, d.residual, d.parts), (m.ahead, residual, found._replace(tangent=None))
+        )
+        move, memory = method.update(found, m.memory, inner(m.ahead), geometry)
+        ahead = advance(m.ahead, limited(move, geometry, m.trust), found, k)
+        end = ~refused & ((residual <= tol) | (k + 1 >= most) | ~finite | (m.trust < LEAST_TRUST))
+        trust = jnp.where(refused, m.trust / 4, jnp.minimum(1.0, REGAIN * m.trust)).astype(m.trust.dtype)
+        march = March(path, ahead, memory, trust, best, jnp.asarray(False))
         d = Descent(
-            path, memory, trust.astype(d.trust.dtype), k + count, residual, d.residuals.at[k].set(residual),
-            d.tops.at[k].set(jnp.max(kept.energies)), kept, d.refused + refused.astype(k.dtype),
+            march, k + 1, residual, d.residuals.at[k].set(residual), d.tops.at[k].set(jnp.max(kept.energies)), kept,
+            d.refused + refused.astype(k.dtype),
         )  # fmt: skip
-        return _Carry(d, best, end)
+        return d, refused, end
 
-    zero, history = jnp.zeros((), jnp.int32), jnp.zeros((CHUNK + 1,), path.dtype)
-    memory = jax.tree.map(lambda old, first: jnp.where(new, first, old), memory, fresh)
-    start = Descent(path, memory, trust, zero, jnp.full((), jnp.inf, path.dtype), history, history, parts, zero)
-    best = start.residual, path, start.residual, jnp.full((), -1, path.dtype)
-    return lax.while_loop(lambda s: ~s.done, body, _Carry(start, best, jnp.asarray(False))).descent
+    def without_refusal(s: tuple[Descent, Array, Array]) -> tuple[Descent, Array, Array]:
+        d, refused, end = lax.while_loop(lambda s: ~s[1] & ~s[2], iterate, (s[0], jnp.asarray(False), s[2]))
+        m = d.march
+        back = m._replace(ahead=m.best[1], memory=first)
+        # The last look may find the path no good: then there is none left for the way back.
+        end = end | (d.looks >= most)
+        return d._replace(march=choose(refused, back, m)), refused, end
+
+    zero, history = jnp.zeros((), jnp.int32), jnp.zeros((CHUNK + 1,), march.path.dtype)
+    march = march._replace(memory=choose(march.fresh, first, march.memory))
+    start = Descent(march, zero, jnp.full((), jnp.inf, march.path.dtype), history, history, parts, zero)
+    no = jnp.asarray(False)
+    return lax.while_loop(lambda s: ~s[2], without_refusal, (start, no, no))[0]

@@ -9,7 +9,7 @@ from jax import Array, lax
 
 from mepmeta._compiled import compiled
 from mepmeta.force import Parts, Tangent, dot, parts_of
-from mepmeta.methods.loop import Descent, to_tolerance
+from mepmeta.methods.loop import Descent, March, to_tolerance
 from mepmeta.methods.moves import LIMIT
 from mepmeta.paths import arc_length, balanced, redistributed
 from mepmeta.problem import Problem
@@ -23,11 +23,8 @@ STRAIN = 0.5
 @partial(compiled, static_argnames="tangent")
 def run(
     problem: Problem,
-    path: Array,
     method: Any,
-    memory: Any,
-    fresh: Array,
-    trust: Array,
+    march: March,
     held: Array,
     stiffness: Array,
     beta: Array,
@@ -39,9 +36,8 @@ def run(
     """Iterate until the residual is below ``tol``; inner images that are ``held``, shape ``(N,)``, stay where they are.
 
     ``stiffness`` is the largest curvature on the path, in units of the problem; ``done`` counts earlier iterations.
-    ``fresh`` says that the method begins, whatever its memory holds.
     """
-    geometry, column = problem.geometry, (-1,) + (1,) * (path.ndim - 1)
+    geometry, column = problem.geometry, (-1,) + (1,) * (march.path.ndim - 1)
     held_column, pinned = held.reshape(column), jnp.pad(held, 1, constant_values=True)
 
     def look(path: Array) -> tuple[Parts, Array]:
@@ -69,7 +65,7 @@ def run(
             path = lax.cond(due, lambda p: redistributed(p, pinned, geometry), lambda p: p, path)
         return path
 
-    return to_tolerance(look, advance, lambda p: p[1:-1], method, path, memory, fresh, trust, geometry, tol, steps)
+    return to_tolerance(look, advance, lambda p: p[1:-1], method, march, geometry, tol, steps)
 
 
 @compiled

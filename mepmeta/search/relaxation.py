@@ -1,7 +1,7 @@
 """Relaxation of one state into a minimum, with a check that it is one."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from mepmeta._compiled import compiled
 from mepmeta.force import Parts
 from mepmeta.geometry import Flat, Geometry
 from mepmeta.methods import LBFGS
-from mepmeta.methods.loop import CHUNK, Descent, blank, to_tolerance
+from mepmeta.methods.loop import CHUNK, Descent, March, begin, to_tolerance
 from mepmeta.problem import ROUNDINGS, Problem, pose, tolerance
 from mepmeta.search.newton import newton
 from mepmeta.spectra.modes import POWER_STEPS, Modes, lowest
@@ -57,7 +57,7 @@ class Relaxed(NamedTuple):
 
 
 @compiled
-def _descend(problem: Problem, x: Array, memory: Any, fresh: Array, trust: Array, tol: Array, steps: Array) -> Descent:
+def _descend(problem: Problem, march: March, tol: Array, steps: Array) -> Descent:
     """Quasi-Newton descent to the force ``tol``: a band of one image, which has no neighbours."""
     geometry = problem.geometry
 
@@ -71,7 +71,7 @@ def _descend(problem: Problem, x: Array, memory: Any, fresh: Array, trust: Array
     def advance(path: Array, move: Array, parts: Parts, k: Array) -> Array:
         return jax.vmap(geometry.retract)(path, move)
 
-    return to_tolerance(look, advance, lambda path: path, MINIMISER, x, memory, fresh, trust, geometry, tol, steps)
+    return to_tolerance(look, advance, lambda path: path, MINIMISER, march, geometry, tol, steps)
 
 
 @compiled
@@ -92,18 +92,19 @@ def relaxed(problem: Problem, x: Array, tol: float | None, max_steps: int) -> Re
     wanted = tolerance(tol, ENDPOINT_TOL, problem, x.dtype)
     kicks, evaluations, steps, minimum, cliffs = 0, 2 * POWER_STEPS, 0, False, 0
     modes, path = Modes(np.zeros(0), np.zeros((0, *x.shape), x.dtype), 0.0, 0), np.asarray(x)[None]
-    memory, fresh, trust = blank(MINIMISER, path), True, real(1)
+    march, residual = begin(MINIMISER, path, path), np.inf
     # Quasi-Newton while it is fast; where it creeps, or close to the minimum, Newton steps.
-    near, residual = max(wanted, NEAR), np.inf
+    near = max(wanted, NEAR)
     while steps < max_steps and residual > near:
         most = min(CHUNK, max_steps - steps)
-        d = _descend(problem, path, memory, np.asarray(fresh), trust, real(near), np.asarray(most, np.int32))
-        path, memory, fresh, trust, residual = d.path, d.memory, False, d.trust, float(d.residual)
+        d = _descend(problem, march, real(near), np.asarray(most, np.int32))
+        looks, made = int(d.looks), int(d.looks) - int(march.fresh)
+        march, residual = d.march, float(d.residual)
         cliffs += int(d.refused)
-        steps, evaluations = steps + int(d.steps), evaluations + int(d.steps) + 1
-        if int(d.steps) < most:
+        steps, evaluations = steps + made, evaluations + looks
+        if made < most:
             break
-    x, why = np.asarray(path)[0], ""
+    x, why = np.asarray(march.path)[0], ""
     while np.isfinite(residual):
         found = newton(problem, x, tol=wanted, max_steps=max_steps - steps)
         x, residual, why = found.state, found.residual, found.ended

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from mepmeta import paths
 from mepmeta.force import Tangent
-from mepmeta.methods.loop import CHUNK, blank
+from mepmeta.methods.loop import CHUNK, begin
 from mepmeta.problem import Problem
 from mepmeta.search import band
 from mepmeta.search.newton import Stationary, lowest_mode, newton
@@ -89,8 +89,8 @@ class Search:
 
     def _begin(self, method: Any) -> None:
         """The method with nothing learned."""
-        self.method, self.memory = method, blank(method, np.asarray(self.path)[1:-1])
-        self.fresh, self.trust = np.asarray(True), self._real(1)
+        path = np.asarray(self.path)
+        self.method, self.march = method, begin(method, path, path[1:-1])
 
     def release(self) -> None:
         """Let every inner image move."""
@@ -122,14 +122,17 @@ class Search:
                     self.restart()
                     if other:
                         self._begin(fallback)
-            steps = np.asarray(min(CHUNK, max(last - self.steps, 0)), np.int32)
+            steps = min(CHUNK, max(last - self.steps, 0))
+            fresh = bool(self.march.fresh)
+            if not fresh and (steps == 0 or self.residual <= tol):
+                return self.residual <= tol
             d = band.run(
-                self.problem, self.path, self.method, self.memory, self.fresh, self.trust, self.held, self.stiffness,
-                self._real(self.rules.beta), self._real(tol), np.asarray(self.steps, np.int32), steps,
+                self.problem, self.method, self.march, self.held, self.stiffness, self._real(self.rules.beta),
+                self._real(tol), np.asarray(self.steps + (not fresh), np.int32), np.asarray(steps, np.int32),
                 tangent=self.rules.tangent,
             )  # fmt: skip
-            k = int(d.steps)
-            self.evaluations += (k + 1) * (self.path.shape[0] - 2)
+            looks, k = int(d.looks), int(d.looks) - fresh
+            self.evaluations += looks * (self.path.shape[0] - 2)
             self.residual, finite = float(d.residual), np.all(np.isfinite(d.parts.energies))
             if not (np.isfinite(self.residual) and finite):
                 self.residual, energies = np.inf, np.asarray(d.parts.energies)
@@ -138,12 +141,12 @@ class Search:
                 if lost.size:
                     self.lost = f"the energy of image {lost[0]} became {energies[lost[0]]}"
                 return False
-            self.path, self.memory, self.trust, self.parts = d.path, d.memory, d.trust, d.parts
-            self.fresh, self.seen, self._looked = np.asarray(False), d.path, None
-            self._record(k, np.stack([np.asarray(d.residuals), np.asarray(d.tops)], axis=-1))
+            self.march, self.path, self.parts = d.march, d.march.path, d.parts
+            self.seen, self._looked = self.path, None
+            self._record(k, np.stack([np.asarray(d.residuals), np.asarray(d.tops)], axis=-1)[:looks])
             if self.residual <= tol or self.steps >= last or (stuck and k == 0):
                 return self.residual <= tol
-            stuck = k < int(steps)
+            stuck = k < steps
             if stuck:  # moves that fold the path have been limited to nothing: take the folds out
                 pinned = np.pad(self.held, 1, constant_values=True)
                 self.path = paths.unfolded(self.path, pinned, self.problem.geometry)
@@ -151,8 +154,8 @@ class Search:
 
     def _record(self, k: int, rows: np.ndarray) -> None:
         self.steps, self.since = self.steps + k, self.since + k
-        self.largest = max(self.largest, float(rows[: k + 1, 0].max()))
-        self.history.append(rows[1 : k + 1])
+        self.largest = max(self.largest, float(rows[:, 0].max()))
+        self.history.append(rows[rows.shape[0] - k :])
         name = type(self.method).__name__ + (" by image" if getattr(self.method, "by_image", False) else "")
         if self.used and self.used[-1][0] == name:
             name, before = self.used.pop()

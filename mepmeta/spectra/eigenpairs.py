@@ -32,8 +32,8 @@ def eigenpairs(H: sp.csc_array, k: int) -> tuple[np.ndarray, np.ndarray, float]:
     """The k lowest eigenvalues of a sparse symmetric matrix, ascending; their eigenvectors as columns; its norm.
 
     Lanczos with the inverse of H shifted to above zero. The signs of factors say that the shift suffices, and how many
-    eigenvalues there are up to the highest one found: Lanczos sees one direction of a degenerate eigenspace, so it
-    looks again, across what it has found, until none is missing. Small matrices are diagonalised.
+    eigenvalues there are below the highest one: Lanczos sees one direction of a degenerate eigenspace, so it looks
+    again, across what it has found, until none is missing. Small matrices are diagonalised.
     """
     n = H.shape[0]
     if n <= DENSE or k > n // 4:
@@ -55,9 +55,9 @@ def eigenpairs(H: sp.csc_array, k: int) -> tuple[np.ndarray, np.ndarray, float]:
         values, vectors = np.append(values, 1 / more + shift), np.hstack([vectors, columns])
         order = np.argsort(values)
         values, vectors = values[order], vectors[:, order]
-        # Just above the k-th: its own multiplet counts.
-        up_to = values[k - 1] + ZERO * largest
-        missing = _lower(H, up_to) - int(np.sum(values < up_to))
+        # Just below the k-th: whatever else is in its own multiplet is as good.
+        below = values[k - 1] - ZERO * largest
+        missing = min(_lower(H, below) - int(np.sum(values < below)), k)
     return values[:k], vectors[:, :k], largest
 
 
@@ -70,7 +70,7 @@ def near_lowest(H: sp.csc_array, v: np.ndarray) -> np.ndarray:
     v = v / np.linalg.norm(v)
     value = v @ (H @ v)
     off = np.linalg.norm(H @ v - value * v) + 1e-3 * abs(H).max()
-    lu, _ = _below(H, value, off, SIGNS)
+    lu, shift = _below(H, value, off, SIGNS)
     for _ in range(SOLVES):
         v = lu.solve(v)
         v /= np.linalg.norm(v)
@@ -78,8 +78,10 @@ def near_lowest(H: sp.csc_array, v: np.ndarray) -> np.ndarray:
         value = v @ Hv
         if np.linalg.norm(Hv - value * v) <= 0.05 * abs(value):
             break
-    # A guess without a part along the lowest one, of another symmetry, never leads to it: are there lower ones?
-    return eigenpairs(H, 1)[1][:, 0] if _lower(H, value - 0.1 * abs(value)) else v
+    # A guess without a part along the lowest one, of another symmetry, never leads to it: are there lower ones? There
+    # are none below the shift.
+    lower = value - 0.1 * abs(value)
+    return eigenpairs(H, 1)[1][:, 0] if shift < lower and _lower(H, lower) else v
 
 
 def _shifted(H: sp.csc_array, value: float) -> sp.csc_array:
