@@ -6,7 +6,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from jax.tree_util import Partial, all_leaves, register_pytree_node_class
 
 __all__ = ["Traced", "traced"]
@@ -35,8 +34,7 @@ class Traced:
         self.program, self.constants, self.leaves = program, constants, leaves
 
     def __call__(self, x: Array) -> Array:
-        closed = ClosedJaxpr(self.program.closed.jaxpr, self.constants)
-        return jaxpr_as_fun(closed)(*self.leaves, x)[0]
+        return jax.core.eval_jaxpr(self.program.closed.jaxpr, self.constants, *self.leaves, x)[0]
 
     def tree_flatten(self) -> tuple:
         return (self.constants, self.leaves), self.program

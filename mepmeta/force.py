@@ -31,6 +31,7 @@ class Parts(NamedTuple):
         turn: cosine of the angle between the ways to an image and on from it, shape ``(N,)``; 1 is straight on.
         lengths: distances of neighbours, shape ``(P - 1,)``.
         energies: of all P images, where they were needed, else None.
+        slope: derivative of the energy by the distance along the path, shape ``(N,)``.
     """
 
     force: Array
@@ -40,6 +41,7 @@ class Parts(NamedTuple):
     turn: Array
     lengths: Array
     energies: Array | None
+    slope: Array | None = None
 
 
 def dot(u: Array, v: Array) -> Array:
@@ -84,7 +86,8 @@ def parts_of(
             gradients = gradients[1:-1]
         else:
             energies, gradients = each(rise)(inner)
-            energies = jnp.concatenate([each(energy)(path[:1]), energies, each(energy)(path[-1:])])
+            ends = each(energy)(jnp.stack([path[0], path[-1]]))  # once in the program, which is compiled sooner
+            energies = jnp.concatenate([ends[:1], energies, ends[1:]])
 
     stretch = lengths[1:] - lengths[:-1]
     remove = jnp.ones_like(stretch)  # how often the gradient along the path is removed
@@ -104,8 +107,9 @@ def parts_of(
         tau = a * forward + (1 - a) * backward
         length2, rise = total(tau * tau), total(gradient * tau)
         turn = total(forward * backward) / jnp.sqrt(total(forward * forward) * total(backward * backward))
-        return (remove * rise / length2) * tau - gradient, tau, tau * (1 / jnp.sqrt(length2)), turn
+        size = 1 / jnp.sqrt(length2)
+        return (remove * rise / length2) * tau - gradient, tau, tau * size, turn, rise * size
 
-    force, tau, unit, turn = each(across)(weights, forward, backward, gradients, remove)
+    force, tau, unit, turn, slope = each(across)(weights, forward, backward, gradients, remove)
     stretch = jnp.expand_dims(stretch, tuple(range(1, path.ndim - batch)))
-    return Parts(force, stretch, tau, unit, turn, lengths, energies)
+    return Parts(force, stretch, tau, unit, turn, lengths, energies, slope)

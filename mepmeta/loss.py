@@ -185,9 +185,9 @@ def loss(
     True
     """
     energy, path = check_problem(energy, path, reference, geometry, params, steps, spring)
-    before = log_overestimates_jit(energy, path[None], reference, geometry)
+    before, L = _losses_jit(energy, path[None], params, steps, reference, geometry, spring)
     _judge(before, energy, path[None])
-    return _losses_jit(energy, path[None], before, params, steps, reference, geometry, spring)[0]
+    return L[0]
 
 
 def loss_and_gradient(
@@ -221,10 +221,23 @@ def loss_and_gradient(
     """
     check_batch(paths, geometry)
     paths = jnp.asarray(paths)
-    energy, _ = check_problem(energy, paths[0], reference, geometry, params, steps, spring)
-    before = log_overestimates_jit(energy, paths, reference, geometry)
+    first = np.asarray(paths)[0] if known(paths) else paths[0]  # NumPy compiles nothing
+    energy, _ = check_problem(energy, first, reference, geometry, params, steps, spring)
+    before, result = _losses_and_gradients_jit(energy, paths, params, steps, reference, geometry, spring)
     _judge(before, energy, paths)
-    return _losses_and_gradients_jit(energy, paths, before, params, steps, reference, geometry, spring)
+    return result
+
+
+def _with_overestimates(f: Callable) -> Callable:
+    """One program for the log-overestimates before the iterations and for what follows from them."""
+
+    def both(
+        energy: Energy, paths: Array, params: Any, steps: int, reference: Array, geometry: Geometry, spring: Spring
+    ) -> tuple[Array, Any]:
+        before = log_overestimates(energy, paths, reference, geometry)
+        return before, f(energy, paths, before, params, steps, reference, geometry, spring)
+
+    return compiled(both, static_argnums=(3, 5, 6))
 
 
 def _judge(overestimates: Array, energy: Energy, paths: Array) -> None:
@@ -248,16 +261,15 @@ def check_problem(
     check_option("spring", spring, SPRINGS)
     check_path(path, geometry)
     path = jnp.asarray(path)
-    energy = check_energy(energy, path[0])
+    energy = check_energy(energy, jax.eval_shape(lambda p: p[0], path))
     if params is not None:
         check_params(params)
     if jnp.shape(reference) != ():
         raise ValueError(f"reference must be one energy, a scalar, got shape {jnp.shape(reference)}")
-    check_state(jnp.asarray(reference, path.dtype), "reference")
+    check_state((np if known(reference) else jnp).asarray(reference, path.dtype), "reference")
     return energy, path
 
 
 _overestimate_jit = partial(compiled, static_argnums=3)(_overestimate)
 log_overestimates_jit = partial(compiled, static_argnums=3)(log_overestimates)
-_losses_jit = partial(compiled, static_argnums=(4, 6, 7))(losses)
-_losses_and_gradients_jit = partial(compiled, static_argnums=(4, 6, 7))(losses_and_gradients)
+_losses_jit, _losses_and_gradients_jit = _with_overestimates(losses), _with_overestimates(losses_and_gradients)

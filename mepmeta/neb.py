@@ -161,8 +161,6 @@ def neb_step(
     """
     energy, path = _checked(energy, path, params, geometry, tangent, spring)
     after, energies = _step_jit(energy, path, params, geometry, tangent, spring, climb)
-    if energies is None and known(after):
-        energies = _energies(energy, path, False)
     if known(after):
         check_energies(energies, distinct=tangent == "improved")
     if known(after) and not np.all(np.isfinite(after)):
@@ -248,8 +246,9 @@ def iterate(
     """
     check_count("steps", steps)
     energy, path = _checked(energy, path, params, geometry, tangent, spring)
-    r = _iterate_jit(energy, path, params, steps, geometry, tangent, spring, climb, observe)
-    _judge(r, energy, path, tangent)
+    r, energies = _iterate_jit(energy, path, params, steps, geometry, tangent, spring, climb, observe)
+    if known(energies):
+        check_energies(energies, distinct=tangent == "improved")
     return r
 
 
@@ -288,8 +287,9 @@ def iterate_batch(
     """
     check_count("steps", steps)
     energy, paths = _checked(energy, paths, params, geometry, tangent, spring, batch=True)
-    r = _iterate_batch_jit(energy, paths, params, steps, geometry, tangent, spring, climb)
-    _judge(r, energy, paths, tangent)
+    r, energies = _iterate_batch_jit(energy, paths, params, steps, geometry, tangent, spring, climb)
+    if known(energies):
+        check_energies(energies, distinct=tangent == "improved")
     return r
 
 
@@ -299,17 +299,19 @@ def iterated_batch(energy: Energy, paths: Array, *options: Any) -> Iteration:
     return r._replace(path=jnp.moveaxis(r.path, -1, 0))
 
 
-def _judge(r: Iteration, energy: Energy, paths: Array, tangent: Tangent) -> None:
-    """The energies that the iterations began with are finite."""
-    if known(r):
-        check_energies(_energies(energy, paths, r.steps.ndim > 0), distinct=tangent == "improved")
+def _judged(f: Callable, batch: bool = False) -> Callable:
+    """What f makes of a path, and the energies there, by which it is judged: one program."""
+
+    def both(energy: Energy, paths: Array, *options: Any) -> tuple[Any, Array]:
+        return f(energy, paths, *options), jax.vmap(jax.vmap(energy) if batch else energy)(paths)
+
+    return both
 
 
-@partial(compiled, static_argnums=2)
-def _energies(energy: Energy, paths: Array, batch: bool) -> Array:
-    return jax.vmap(jax.vmap(energy) if batch else energy)(paths)
+def _next(*arguments: Any) -> Array:
+    return step(*arguments)[0]
 
 
-_step_jit = partial(compiled, static_argnums=(3, 4, 5, 6))(step)
-_iterate_jit = partial(compiled, static_argnums=(3, 4, 5, 6, 7, 8))(iterated)
-_iterate_batch_jit = partial(compiled, static_argnums=(3, 4, 5, 6, 7))(iterated_batch)
+_step_jit = compiled(_judged(_next), static_argnums=(3, 4, 5, 6))
+_iterate_jit = compiled(_judged(iterated), static_argnums=(3, 4, 5, 6, 7, 8))
+_iterate_batch_jit = compiled(_judged(iterated_batch, batch=True), static_argnums=(3, 4, 5, 6, 7))

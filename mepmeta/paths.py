@@ -40,10 +40,15 @@ def straight_path(start: Array, end: Array, n_images: int, *, geometry: Geometry
         raise ValueError(f"start and end must have one shape, got {jnp.shape(start)} and {jnp.shape(end)}")
     if n_images < 3:
         raise ValueError(f"a path needs at least 3 images, got n_images={n_images}")
-    t = jnp.linspace(0, 1, n_images, dtype=jnp.result_type(start))
-    path = jax.vmap(lambda t: geometry.interpolate(start, end, t))(t)
+    path = _straight(jnp.asarray(start), jnp.asarray(end), n_images, geometry)
     check_path(path, geometry)
     return path
+
+
+@partial(compiled, static_argnums=(2, 3))
+def _straight(start: Array, end: Array, n_images: int, geometry: Geometry) -> Array:
+    t = jnp.linspace(0, 1, n_images, dtype=start.dtype)
+    return jax.vmap(lambda t: geometry.interpolate(start, end, t))(t)
 
 
 def arc_length(path: Array, *, geometry: Geometry = Flat()) -> Array:
@@ -82,7 +87,11 @@ def perturbed_path(key: Array, path: Array, amplitude: float | Array = 0.05) -> 
 
     Source: Section 3 of :cite:t:`bushuev2020`: "no more than 5% of the path length".
     """
-    path = _check_ensemble(path, amplitude)
+    return _perturbed(key, _check_ensemble(path, amplitude), amplitude)
+
+
+@compiled
+def _perturbed(key: Array, path: Array, amplitude: float | Array) -> Array:
     inner = path[1:-1]
     shift = jax.random.uniform(key, inner.shape, inner.dtype, minval=-1, maxval=1)
     return path.at[1:-1].add(amplitude * arc_length(path)[-1] * shift)
@@ -112,6 +121,11 @@ def bent_path(key: Array, path: Array, amplitude: float | Array = 0.1) -> Array:
     path = _check_ensemble(path, amplitude)
     if known(path) and np.array_equal(path[0], path[-1]):
         raise ValueError("the ends of the path coincide: there is no direction to bend it across")
+    return _bent(key, path, amplitude)
+
+
+@compiled
+def _bent(key: Array, path: Array, amplitude: float | Array) -> Array:
     s = arc_length(path)
     direction = (path[-1] - path[0]) / jnp.linalg.norm(jnp.ravel(path[-1] - path[0]))
     modes = jnp.arange(1, BEND_MODES + 1, dtype=path.dtype)
@@ -167,27 +181,18 @@ def at_positions(path: Array, s: Array, wanted: Array, geometry: Geometry) -> Ar
     return jax.vmap(geometry.interpolate)(path[k], path[k + 1], (wanted - s[k]) / (s[k + 1] - s[k]))
 
 
-@partial(compiled, static_argnums=3)
-def at_position(path: Array, s: Array, wanted: Array, geometry: Geometry) -> Array:
-    """The state at one distance along a path."""
-    return at_positions(path, s, wanted[None], geometry)[0]
-
-
-@partial(compiled, static_argnums=2)
-def led_through(path: Array, x: Array, geometry: Geometry) -> tuple[Array, Array]:
-    """The path bent so that its nearest inner image becomes the state x, and the number of that image."""
-    n = 1 + jnp.argmin(jax.vmap(lambda image: geometry.distance(image, x))(path[1:-1]))
-    path = bent(path, n, geometry.connect(path[n], x)[1], geometry)
-    return path.at[n].set(x), n
-
-
-@partial(compiled, static_argnums=3)
-def bent(path: Array, top: int | Array, v: Array, geometry: Geometry) -> Array:
+def bent(path: Array, top: int, v: Array, geometry: Geometry) -> Array:
     """The path moved by v at image ``top``, and by less and less towards its ends."""
-    s = arc_length(path, geometry=geometry)
-    weight = jnp.sin(jnp.pi / 2 * jnp.where(s < s[top], s / s[top], (s[-1] - s) / (s[-1] - s[top])))
-    move = weight.reshape((-1,) + (1,) * (path.ndim - 1)) * v
-    return path.at[1:-1].set(jax.vmap(lambda x, v: geometry.retract(x, geometry.project(x, v)))(path, move)[1:-1])
+    flat = np.asarray(path).reshape(path.shape[0], -1)
+    s = np.append(0, np.cumsum(np.linalg.norm(np.diff(flat, axis=0), axis=1)))
+    weight = np.sin(np.pi / 2 * np.where(s < s[top], s / s[top], (s[-1] - s) / (s[-1] - s[top])))
+    return _moved(path, weight.astype(path.dtype), v, geometry)
+
+
+@partial(compiled, static_argnums=3)
+def _moved(path: Array, weight: Array, v: Array, geometry: Geometry) -> Array:
+    move = lambda x, w: geometry.retract(x, geometry.project(x, w * v))  # noqa: E731
+    return path.at[1:-1].set(jax.vmap(move)(path, weight)[1:-1])
 
 
 def _check_ensemble(path: Array, amplitude: float | Array) -> Array:

@@ -108,10 +108,10 @@ class Problem:
         curvature = max(curvature, SLOPE * max(self.look(y)[1] for y in states)) or 1.0
         return replace(self, energy_unit=self.energy_unit * np.asarray(curvature, self.energy_unit.dtype))
 
-    def look(self, y: Array) -> tuple[float, float]:
-        """The energy of a state, and the largest force on a particle."""
-        energy, force = _look(self, y)
-        return float(energy), float(force)
+    def look(self, y: Array) -> tuple[float, float, Array]:
+        """The energy of a state, the largest force on a particle, and the gradient."""
+        energy, force, gradient = _look(self, y)
+        return float(energy), float(force), gradient
 
     @compiled
     def energies(self, path: Array) -> Array:
@@ -131,9 +131,10 @@ class Problem:
 
 
 @compiled
-def _look(problem: Problem, y: Array) -> tuple[Array, Array]:
+def _look(problem: Problem, y: Array) -> tuple[Array, Array, Array]:
     value, slope = jax.value_and_grad(problem)(y)
-    return value, jnp.max(problem.geometry.sizes(problem.geometry.project(y, slope)))
+    slope = problem.geometry.project(y, slope)
+    return value, jnp.max(problem.geometry.sizes(slope)), slope
 
 
 @partial(compiled, static_argnums=2)

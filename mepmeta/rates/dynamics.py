@@ -1,13 +1,15 @@
 """Spin dynamics: the stochastic Landau-Lifshitz-Gilbert equation for thousands of trajectories at once."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy as sp
 from jax import Array, lax
-from scipy.stats import chi2
 from tqdm import tqdm
 
 from mepmeta._checks import (
@@ -74,8 +76,8 @@ class Escapes(NamedTuple):
         """The 95 % confidence interval of the rate, exact for a Poisson process (from quantiles of chi squared)."""
         if not self.time:
             return 0.0, np.inf
-        low = chi2.ppf(0.025, 2 * self.count) / 2 if self.count else 0.0
-        return float(low / self.time), float(chi2.ppf(0.975, 2 * self.count + 2) / 2 / self.time)
+        low = sp.special.gammaincinv(self.count, 0.025) if self.count else 0.0
+        return float(low / self.time), float(sp.special.gammaincinv(self.count + 1, 0.975) / self.time)
 
 
 def _cross(u: Array, v: Array) -> Array:

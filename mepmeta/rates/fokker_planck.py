@@ -1,8 +1,9 @@
 """The exact rates of one spin: eigenvalues of its Fokker-Planck operator in spherical harmonics."""
 
+from __future__ import annotations
+
 import numpy as np
-import scipy.sparse as sp
-from scipy.sparse.linalg import eigs
+import scipy as sp
 
 from mepmeta._checks import check_count, check_damping, check_temperature
 from mepmeta.magnets.heisenberg import Heisenberg
@@ -17,7 +18,7 @@ RESOLVED = 1e-3
 SLOWEST = 1e-10
 
 
-def _spherical_operators(degree: int) -> tuple[list[sp.csr_array], list[sp.csr_array]]:
+def _spherical_operators(degree: int) -> tuple[list[sp.sparse.csr_array], list[sp.sparse.csr_array]]:
     r"""Multiplication by S_x, S_y, S_z, and the rotations S x grad, on spherical harmonics up to a degree.
 
     S_z Y_lm and (S_x ± i S_y) Y_lm are sums of two harmonics of degrees l ± 1, the rotations stay at l.
@@ -26,10 +27,10 @@ def _spherical_operators(degree: int) -> tuple[list[sp.csr_array], list[sp.csr_a
     m = np.concatenate([np.arange(-k, k + 1) for k in range(degree + 1)])
     place, n = {pair: i for i, pair in enumerate(zip(l.tolist(), m.tolist(), strict=True))}, l.size
 
-    def operator(dl: int, dm: int, values: np.ndarray) -> sp.csr_array:
+    def operator(dl: int, dm: int, values: np.ndarray) -> sp.sparse.csr_array:
         to = [place.get(pair, -1) for pair in zip((l + dl).tolist(), (m + dm).tolist(), strict=True)]
         keep = np.array(to) >= 0
-        return sp.csr_array((values[keep], (np.array(to)[keep], np.flatnonzero(keep))), shape=(n, n))
+        return sp.sparse.csr_array((values[keep], (np.array(to)[keep], np.flatnonzero(keep))), shape=(n, n))
 
     def root(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndarray:
         return np.sqrt(np.maximum(a * b, 0) / np.maximum(c * d, 1))
@@ -87,7 +88,7 @@ def relaxation_rates(
     check_count("degree", degree)
     check_count("k", k)
     S, R = _spherical_operators(degree)
-    identity = sp.eye_array(S[0].shape[0], format="csr")
+    identity = sp.sparse.eye_array(S[0].shape[0], format="csr")
     b = [float(component) * identity for component in np.asarray(energy.field).reshape(3)]
     for K, axis in energy.anisotropy:
         a = np.asarray(axis).reshape(3)
@@ -103,7 +104,9 @@ def relaxation_rates(
     else:
         near = 1e-9 * diffusion  # next to zero, but not on it: zero is an eigenvalue
         start = np.random.default_rng(0).standard_normal(order.size).astype(complex)
-        values, vectors = eigs(sp.csc_array(generator), k=k + 1, sigma=near, which="LM", v0=start, ncv=4 * k + 24)
+        values, vectors = sp.sparse.linalg.eigs(
+            sp.sparse.csc_array(generator), k=k + 1, sigma=near, which="LM", v0=start, ncv=4 * k + 24
+        )
     ascending = np.argsort(np.abs(values))
     zero, chosen = values[ascending[0]], ascending[1 : k + 1]
     slowest = np.abs(vectors[:, chosen[0]])

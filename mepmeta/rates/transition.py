@@ -1,15 +1,14 @@
 """Rates of transitions between magnetic states: harmonic transition state theory and Langer's theory."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
+import scipy as sp
 from jax import Array
-from scipy import constants
-from scipy.optimize import brentq
-from scipy.sparse.linalg import splu
 
 from mepmeta._checks import check_count, check_damping, check_energy, check_state, check_temperature, check_untraced
 from mepmeta.geometry import Spheres
@@ -169,7 +168,7 @@ def transition_rate(
     live = live_coordinates(problem, matrices[0].shape[0])  # a spin without a moment has no part in the transition
     soft = None if soft is None else soft / unit
     MS, TS = (
-        _stationary(problem, x, sp.csc_array(H[live][:, live]), live, name, index, soft)
+        _stationary(problem, x, sp.sparse.csc_array(H[live][:, live]), live, name, index, soft)
         for x, H, name, index in zip(states, matrices, ("minimum", "saddle"), (0, 1), strict=True)
     )
     b, power = _turned(TS.mode), (len(MS.zero.names) - len(TS.zero.names)) / 2
@@ -193,7 +192,7 @@ def transition_rate(
 class _Stationary(NamedTuple):
     """Hessian of a state, its lowest eigenvalues, lowest mode, zero modes, and log-determinant across these."""
 
-    hessian: sp.csc_array
+    hessian: sp.sparse.csc_array
     values: np.ndarray
     mode: np.ndarray
     zero: ZeroModes
@@ -201,7 +200,7 @@ class _Stationary(NamedTuple):
 
 
 def _stationary(
-    problem: Problem, x: Array, H: sp.csc_array, live: np.ndarray, name: str, index: int, soft: float | None
+    problem: Problem, x: Array, H: sp.sparse.csc_array, live: np.ndarray, name: str, index: int, soft: float | None
 ) -> _Stationary:
     """A state that has to be what its name says: stationary, with ``index`` negative modes."""
     values, vectors, scale = eigenpairs(H, min(LOWEST, H.shape[0]))
@@ -230,7 +229,7 @@ def _turned(v: np.ndarray) -> np.ndarray:
     return np.concatenate([-second, first])
 
 
-def growth_rate(H: sp.csc_array, w: np.ndarray, damping: float) -> float:
+def growth_rate(H: sp.sparse.csc_array, w: np.ndarray, damping: float) -> float:
     r"""Langer's :math:`\lambda_+` at a saddle with Hessian H and unstable mode w, without any other eigenvalue.
 
     :math:`(\mathcal J - \alpha)^{-1} = -(\mathcal J + \alpha)/(1 + \alpha^2)`, so the eigenvalue is the root of
@@ -243,12 +242,14 @@ def growth_rate(H: sp.csc_array, w: np.ndarray, damping: float) -> float:
     all around an axis. No eigenvalue is larger than the norm of H.
     """
     n = H.shape[0] // 2
-    one = sp.eye_array(n, format="csc")
-    turn = sp.csc_array(sp.block_array([[damping * one, -one], [one, damping * one]]))
+    one = sp.sparse.eye_array(n, format="csc")
+    turn = sp.sparse.csc_array(sp.sparse.block_array([[damping * one, -one], [one, damping * one]]))
 
     def g(rate: float) -> float:
         try:
-            lu = splu(sp.csc_array(H + rate * turn), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.01)
+            lu = sp.sparse.linalg.splu(
+                sp.sparse.csc_array(H + rate * turn), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.01
+            )
         except RuntimeError:  # exactly singular: this is the root
             return 0.0
         answer = lu.solve(w)
@@ -266,7 +267,7 @@ def growth_rate(H: sp.csc_array, w: np.ndarray, damping: float) -> float:
         if high > largest:
             return 0.0
         low, high = high, 2 * high
-    return float(brentq(g, low, high, xtol=1e-13 * high, rtol=1e-13))
+    return float(sp.optimize.brentq(g, low, high, xtol=1e-13 * high, rtol=1e-13))
 
 
 def time_unit(moment: float, energy: float) -> float:
@@ -288,4 +289,4 @@ def time_unit(moment: float, energy: float) -> float:
     """
     if not (0 < moment < np.inf and 0 < energy < np.inf):
         raise ValueError(f"moment and unit of energy must be positive numbers, got {moment} and {energy}")
-    return moment * constants.value("Bohr magneton") / (constants.value("electron gyromag. ratio") * energy)
+    return moment * sp.constants.value("Bohr magneton") / (sp.constants.value("electron gyromag. ratio") * energy)

@@ -1,12 +1,13 @@
 """Zero modes of a magnetic state: which continuous symmetry each belongs to, and the volume it leads through."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
+import scipy as sp
 from jax import Array
-from scipy.linalg import eigh
 
 from mepmeta._compiled import compiled
 from mepmeta.geometry import Spheres
@@ -30,7 +31,7 @@ class ZeroModes(NamedTuple):
 def zero_modes(
     energy: Callable,
     x: Array,
-    H: sp.csc_array,
+    H: sp.sparse.csc_array,
     live: np.ndarray,
     values: np.ndarray,
     vectors: np.ndarray,
@@ -110,14 +111,14 @@ def _coordinates(x: Array, v: Array, live: np.ndarray) -> np.ndarray:
     return np.asarray(_all_coordinates(x, np.asarray(v, x.dtype)))[live]
 
 
-def _axes_of_rotation(x: Array, H: sp.csc_array, live: np.ndarray, zero: float) -> np.ndarray:
+def _axes_of_rotation(x: Array, H: sp.sparse.csc_array, live: np.ndarray, zero: float) -> np.ndarray:
     """Orthonormal axes about which a rotation of all spins costs nothing, shape ``(0 to 3, 3)``."""
     G = np.array([_coordinates(x, np.cross(axis, x), live) for axis in np.eye(3)])
     sizes, frame = np.linalg.eigh(G @ G.T)
     frame = frame[:, sizes > 1e-9 * sizes[-1]]  # a rotation about the direction of a collinear state moves nothing
     G = frame.T @ G
     forces = G @ H
-    stiffness, axes = eigh(forces @ forces.T, G @ G.T)
+    stiffness, axes = sp.linalg.eigh(forces @ forces.T, G @ G.T)
     axes = np.linalg.qr(frame @ axes[:, stiffness <= zero**2])[0].T
     # The sign that makes the largest component positive.
     return axes * np.sign(np.take_along_axis(axes, np.argmax(np.abs(axes), axis=1)[:, None], axis=1))

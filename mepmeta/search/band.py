@@ -11,10 +11,10 @@ from mepmeta._compiled import compiled
 from mepmeta.force import Parts, Tangent, dot, parts_of
 from mepmeta.methods.loop import Descent, March, to_tolerance
 from mepmeta.methods.moves import LIMIT
-from mepmeta.paths import arc_length, balanced, redistributed
+from mepmeta.paths import balanced, redistributed
 from mepmeta.problem import Problem
 
-__all__ = ["profile", "run"]
+__all__ = ["halfway", "run"]
 
 #: How much of the distance of two neighbouring images may change in one iteration.
 STRAIN = 0.5
@@ -69,15 +69,7 @@ def run(
 
 
 @compiled
-def profile(problem: Problem, path: Array, units: Array) -> tuple[Array, Array, Array]:
-    """Distance along the path, derivative of the energy by it, and energies half-way from image to image.
-
-    ``units`` are unit tangents at the inner images.
-    """
-    s = arc_length(path, geometry=problem.geometry)
-    _, forward, back = jax.vmap(problem.geometry.connect)(path[:-1], path[1:])
-    lengths = jnp.diff(s)
-    directions = jnp.concatenate([forward[:1] / lengths[0], units, -back[-1:] / lengths[-1]])
-    slopes = jnp.ravel(dot(jax.vmap(problem.gradient)(path), directions))
-    half = jax.vmap(lambda x, y: problem(problem.geometry.interpolate(x, y, jnp.asarray(0.5, path.dtype))))
-    return s, slopes, half(path[:-1], path[1:])
+def halfway(problem: Problem, path: Array) -> Array:
+    """Energies half-way from image to image; not finite where two of them are antipodal."""
+    half = jax.vmap(lambda x, y: problem(problem.geometry.retract(x, (y - x) / 2)))
+    return half(path[:-1], path[1:])

@@ -23,10 +23,14 @@ def first_path(problem: Problem, start: Array, end: Array, n_images: int) -> Arr
     lead, so that no axis of the coordinates decides. A way on which the energy is not finite is bent.
     """
     t = np.linspace(0, 1, n_images, dtype=start.dtype)
-    line, energies, ambiguous = (np.asarray(a) for a in _line(problem, start, end, t))
+    none = np.zeros((4, *start.shape), start.dtype)
+    ways, heights, ambiguous = (np.asarray(a) for a in _ways(problem, start, end, none, t))
+    line, energies = ways[0], heights[0]
     if ambiguous:
         modes = lowest(problem, start, 2, problem.geometry).vectors
-        ways, heights = (np.asarray(a) for a in _ways(problem, start, end, np.concatenate([modes, -modes]), t))
+        middle = np.concatenate([modes, -modes])
+        middle = np.concatenate([middle, none[: 4 - len(middle)]])
+        ways, heights, _ = (np.asarray(a) for a in _ways(problem, start, end, middle, t))
         highest = heights.max(axis=1)
         if np.isfinite(highest).any():
             level = LEVEL * max(1.0, np.nanmax(np.abs(highest[np.isfinite(highest)])))
@@ -44,15 +48,8 @@ def first_path(problem: Problem, start: Array, end: Array, n_images: int) -> Arr
 
 
 @compiled
-def _line(problem: Problem, start: Array, end: Array, t: Array) -> tuple[Array, Array, Array]:
-    """States at fractions t of the shortest way, their energies, and whether there are several such ways."""
-    line = jax.vmap(lambda t: problem.geometry.interpolate(start, end, t))(t)
-    return line, jax.vmap(problem)(line), problem.geometry.ambiguous(start, end)
-
-
-@compiled
-def _ways(problem: Problem, start: Array, end: Array, middle: Array, t: Array) -> tuple[Array, Array]:
-    """Ways that turn through the directions ``middle``, and the energies on them."""
-    through = problem.geometry.through
-    ways = jax.vmap(lambda v: jax.vmap(lambda t: through(start, end, v, t))(t))(middle)
-    return ways, jax.vmap(jax.vmap(problem))(ways)
+def _ways(problem: Problem, start: Array, end: Array, middle: Array, t: Array) -> tuple[Array, Array, Array]:
+    """Shortest ways, with antipodal spins turning through ``middle``; energies; whether there are several ways."""
+    geometry = problem.geometry
+    ways = jax.vmap(lambda v: jax.vmap(lambda t: geometry.through(start, end, v, t))(t))(middle)
+    return ways, jax.vmap(jax.vmap(problem))(ways), geometry.ambiguous(start, end)

@@ -25,10 +25,11 @@ STALE = 0.1
 
 
 class Step(NamedTuple):
-    """The next state; the work of the turned force on the way there, which is positive for a good step; the largest
-    force on a particle at the next state; how far it is; the products it took."""
+    """The next state and its gradient; the work of the turned force on the way there, which is positive for a good
+    step; the largest force on a particle at the next state; how far it is; the products it took."""
 
     state: Array
+    gradient: Array
     work: Array
     force: Array
     moved: Array
@@ -36,7 +37,7 @@ class Step(NamedTuple):
 
 
 @compiled
-def newton_step(problem: Problem, x: Array, mode: Array, radius: Array) -> Step:
+def newton_step(problem: Problem, x: Array, g: Array, mode: Array, radius: Array) -> Step:
     r"""One Newton step of conjugate gradients in a trust region, with the energy turned over along ``mode``.
 
     .. math:: \big(P\mathcal H P + |v\cdot\mathcal H v|\,v v^{\mathsf T}\big)\,p
@@ -49,6 +50,7 @@ def newton_step(problem: Problem, x: Array, mode: Array, radius: Array) -> Step:
     Args:
         problem: the energy in its units.
         x: state, in these units.
+        g: its gradient.
         mode: unit vector v, or zero; of a mode from a nearby state the part tangent at x counts.
         radius: largest length of the step. A direction of negative curvature is followed to there.
 
@@ -62,18 +64,6 @@ def newton_step(problem: Problem, x: Array, mode: Array, radius: Array) -> Step:
     def turned(v: Array) -> Array:
         return v - 2 * jnp.vdot(mode, v) * mode
 
-    def product(v: Array) -> Array:
-        return hessian_product(problem, x, v, geometry)
-
-    # Along the mode the curvature is taken positive, whichever side of the inflection the state is on.
-    stiffness = jnp.abs(jnp.vdot(mode, product(mode)))
-
-    def turned_product(v: Array) -> Array:
-        part = jnp.vdot(mode, v)
-        across = product(v - part * mode)
-        return across - jnp.vdot(mode, across) * mode + stiffness * part * mode
-
-    g = problem.gradient(x)
     r = -turned(g)
     size = jnp.linalg.norm(jnp.ravel(r))
     stop = size * jnp.minimum(FORCING, jnp.sqrt(10 * size))
@@ -85,8 +75,14 @@ def newton_step(problem: Problem, x: Array, mode: Array, radius: Array) -> Step:
         return p + (jnp.sqrt(jnp.maximum(b * b - a * c, 0)) - b) / jnp.maximum(a, tiny) * d
 
     def body(s: tuple) -> tuple:
-        p, r, d, done, k = s
-        Hd = turned_product(d)
+        p, r, d, stiffness, done, k = s
+        # The first product is that of the mode, where there is one: so the product stands in the program once. Along
+        # the mode the curvature is taken positive, whichever side of the inflection the state is on.
+        first, part = stiffness < 0, jnp.vdot(mode, d)
+        product = hessian_product(problem, x, jnp.where(first, mode, d - part * mode), geometry)
+        along = jnp.vdot(mode, product)
+        Hd = product + (stiffness * part - along) * mode
+        stiffness = jnp.where(first, jnp.abs(along), stiffness)
         curvature, rr = jnp.vdot(d, Hd), jnp.vdot(r, r)
         alpha = rr / jnp.where(curvature > 0, curvature, 1)
         inner = p + alpha * d
@@ -94,15 +90,18 @@ def newton_step(problem: Problem, x: Array, mode: Array, radius: Array) -> Step:
         after = r - alpha * Hd
         done = leaves | (jnp.linalg.norm(jnp.ravel(after)) <= stop)
         d_after = after + jnp.vdot(after, after) / jnp.maximum(rr, tiny) * d
-        return jnp.where(leaves, to_edge(p, d), inner), after, d_after, done, k + 1
+        steps = jnp.where(leaves, to_edge(p, d), inner), after, d_after, done
+        before = p, r, d, jnp.asarray(False)
+        p, r, d, done = (jnp.where(first, old, new) for old, new in zip(before, steps, strict=True))
+        return p, r, d, stiffness, done, k + 1
 
-    zero = jnp.zeros_like(x)
-    start = (zero, r, r, size <= tiny, jnp.zeros((), jnp.int32))
-    p, _, _, _, k = lax.while_loop(lambda s: ~s[3] & (s[4] < PRODUCTS), body, start)
+    none = jnp.where(jnp.any(mode != 0), -jnp.ones((), x.dtype), 0)
+    start = (jnp.zeros_like(x), r, r, none, size <= tiny, jnp.zeros((), jnp.int32))
+    p, _, _, _, _, k = lax.while_loop(lambda s: ~s[4] & (s[5] < PRODUCTS), body, start)
     after = geometry.retract(x, p)
     g_after = problem.gradient(after)
     work = -jnp.vdot(turned(g + geometry.project(x, g_after)), p) / 2
-    return Step(after, work, jnp.max(geometry.sizes(g_after)), geometry.distance(x, after), k)
+    return Step(after, g_after, work, jnp.max(geometry.sizes(g_after)), geometry.distance(x, after), k)
 
 
 class Stationary(NamedTuple):
@@ -158,7 +157,8 @@ def newton(
     step: the energy is too large to show it.
     """
     start, radius, evaluations, moved_since, steps = x, RADIUS, 1, np.inf, 0
-    mode, residual = np.zeros(x.shape, x.dtype) if mode is None else mode, problem.look(x)[1]
+    mode = np.zeros(x.shape, x.dtype) if mode is None else mode
+    _, residual, g = problem.look(x)
     while residual > tol and np.isfinite(residual):
         if steps == max_steps:
             return Stationary(x, residual, evaluations, steps, "steps")
@@ -169,12 +169,12 @@ def newton(
             evaluations, moved_since = evaluations + count, 0.0
             if why:
                 return Stationary(x, residual, evaluations, steps, why)
-        step = newton_step(problem, x, mode, np.asarray(radius, x.dtype))
+        step = newton_step(problem, x, g, mode, np.asarray(radius, x.dtype))
         size, moved = float(step.force), float(step.moved)
-        evaluations, steps = evaluations + 2 * int(step.products) + 2, steps + 1
+        evaluations, steps = evaluations + 2 * int(step.products) + 1, steps + 1
         if np.isfinite(size) and (float(step.work) >= 0 or size <= residual):
             radius = min(2 * radius, widest) if moved > 0.7 * radius else radius
-            x, residual, moved_since = step.state, size, moved_since + moved
+            x, g, residual, moved_since = step.state, step.gradient, size, moved_since + moved
             if np.isfinite(reach) and problem.distance(start, x) > reach:
                 return Stationary(x, residual, evaluations, steps, "far")
         else:

@@ -65,7 +65,7 @@ def _descend(problem: Problem, march: March, tol: Array, steps: Array) -> Descen
         value, slope = jax.value_and_grad(problem)(path[0])
         force = -geometry.project(path[0], slope)[None]
         none, straight = jnp.zeros((1,), path.dtype), jnp.ones((1,), path.dtype)
-        parts = Parts(force, none, None, jnp.zeros_like(path), straight, none, value[None])
+        parts = Parts(force, none, None, jnp.zeros_like(path), straight, none, value[None], none)
         return parts, jnp.max(geometry.sizes(force[0]))
 
     def advance(path: Array, move: Array, parts: Parts, k: Array) -> Array:

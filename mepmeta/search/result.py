@@ -1,13 +1,15 @@
 """The result of ``find_mep``: a path with everything that was found out about it."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+import scipy as sp
 from jax import Array
-from scipy.interpolate import CubicHermiteSpline
 
 __all__ = ["MEP", "StationaryPoint"]
 
@@ -95,7 +97,7 @@ class MEP:
             np.savez_compressed(stream, **columns)
 
     @classmethod
-    def load(cls, file: str | Path) -> "MEP":
+    def load(cls, file: str | Path) -> MEP:
         """Read a result that :meth:`save` wrote.
 
         Raises:
@@ -120,12 +122,12 @@ class MEP:
         return cls(**(values | {name: jnp.asarray(values[name]) for name in ("path", "saddle")}))
 
 
-def profile_of(position: np.ndarray, energies: np.ndarray, slopes: np.ndarray) -> CubicHermiteSpline:
+def profile_of(position: np.ndarray, energies: np.ndarray, slopes: np.ndarray) -> sp.interpolate.CubicHermiteSpline:
     """The energy along the path between its images, as cubics with the energies and slopes of the images."""
-    return CubicHermiteSpline(position, energies, slopes, extrapolate=False)
+    return sp.interpolate.CubicHermiteSpline(position, energies, slopes, extrapolate=False)
 
 
-def extrema(profile: CubicHermiteSpline, prominence: float) -> list[float]:
+def extrema(profile: sp.interpolate.CubicHermiteSpline, prominence: float) -> list[float]:
     """Positions of maxima and minima inside a profile in turn, each at least ``prominence`` above or below the next."""
     ends = profile.x[0], profile.x[-1]
     inside = profile.derivative().roots(discontinuity=False, extrapolate=False)
@@ -148,7 +150,7 @@ def extrema(profile: CubicHermiteSpline, prominence: float) -> list[float]:
     return [float(t) for t in turns[1:-1]]
 
 
-def highest(profile: CubicHermiteSpline) -> float:
+def highest(profile: sp.interpolate.CubicHermiteSpline) -> float:
     """Position of the highest point of a profile."""
     turns = np.array([profile.x[0], *extrema(profile, 0), profile.x[-1]])
     return float(turns[np.argmax(profile(turns))])

@@ -73,7 +73,8 @@ class Search:
             self.steps, self.evaluations = before.steps, self.evaluations + before.evaluations
             self.history, self.used = [*before.history], [*before.used]
         self.seen = path  # the path that the parts belong to
-        self.parts, self.too_few, self.lost, self._looked = None, False, "", None
+        self.parts, self.too_few, self.lost, self._off = None, False, "", None
+        self._at_ends = None
         self.release()
 
     def _real(self, x: float) -> np.ndarray:
@@ -142,7 +143,7 @@ class Search:
                     self.lost = f"the energy of image {lost[0]} became {energies[lost[0]]}"
                 return False
             self.march, self.path, self.parts = d.march, d.march.path, d.parts
-            self.seen, self._looked = self.path, None
+            self.seen, self._off = self.path, None
             self._record(k, np.stack([np.asarray(d.residuals), np.asarray(d.tops)], axis=-1)[:looks])
             if self.residual <= tol or self.steps >= last or (stuck and k == 0):
                 return self.residual <= tol
@@ -168,26 +169,33 @@ class Search:
         self.bar.set_postfix(barrier=f"{barrier:.6g}", residual=f"{F * self.residual:.1e}")
 
     def profile(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Positions of the images, their energies, and the slopes along the path there."""
-        s, slopes, _ = self._look()
-        return s, np.asarray(self.parts.energies), slopes
-
-    def _look(self) -> tuple[np.ndarray, ...]:
-        """Positions, slopes and the energies half-way, computed once for each path that was seen."""
-        if self._looked is None:
-            self._looked = tuple(map(np.asarray, band.profile(self.problem, self.seen, self.parts.unit)))
-            self.evaluations += self.seen.shape[0]
-        return self._looked
+        """Positions of the images of the path that was seen, their energies, and the slopes along the path there."""
+        path, lengths = np.asarray(self.seen), np.asarray(self.parts.lengths)
+        if self._at_ends is None:
+            self._at_ends = [np.asarray(self.problem.look(x)[2]) for x in (path[0], path[-1])]
+            self.evaluations += 2
+        ways = self.problem.way(path[0], path[1]), self.problem.way(path[-1], path[-2])
+        first, last = (float(np.vdot(g, way)) for g, way in zip(self._at_ends, ways, strict=True))
+        slopes = [first / lengths[0], *np.asarray(self.parts.slope), -last / lengths[-1]]
+        return np.append(0, np.cumsum(lengths)), np.asarray(self.parts.energies), np.array(slopes, path.dtype)
 
     def coarseness(self) -> float:
         """How far the energy half-way between images is from the profile, as a part of the range of energies."""
-        profile, (s, _, half) = profile_of(*self.profile()), self._look()
-        off = np.abs(half - profile((s[:-1] + s[1:]) / 2))
-        return float(off.max() / max(np.ptp(self.parts.energies), np.finfo(float).tiny))
+        if self._off is None:  # once for each path that was seen
+            profile = profile_of(*self.profile())
+            half = np.asarray(band.halfway(self.problem, self.seen))
+            self.evaluations += half.size // 2
+            off = np.abs(half - profile((profile.x[:-1] + profile.x[1:]) / 2))
+            worst = off.max() if np.all(np.isfinite(off)) else np.inf
+            self._off = float(worst / max(np.ptp(self.parts.energies), np.finfo(float).tiny))
+        return self._off
 
     def at(self, position: float, s: np.ndarray) -> Array:
         """The state at a distance along the path."""
-        return paths.at_position(self.path, self._real(s), self._real(position), self.problem.geometry)
+        n = int(np.clip(np.searchsorted(s, position, side="right") - 1, 0, s.size - 2))
+        part = self._real((position - s[n]) / (s[n + 1] - s[n]))
+        x = self.image(n)
+        return self.problem.moved_by(x, part * np.asarray(self.problem.way(x, self.image(n + 1))))
 
     def modes(self, x: Array, k: int = 4) -> Modes:
         modes = lowest(self.problem, x, k, self.problem.geometry)
@@ -205,7 +213,7 @@ class Search:
     def described(self, x: Array, position: float) -> StationaryPoint:
         """A stationary state with its modes."""
         modes = self.modes(x)
-        value, force = self.problem.look(x)
+        value, force, _ = self.problem.look(x)
         self.evaluations += 1
         return StationaryPoint(x, value, float(position), force, modes.values, modes.negative, modes.zero)
 
@@ -227,9 +235,13 @@ class Search:
 
     def adopt(self, saddle: StationaryPoint) -> None:
         """Bend the path so that the image nearest to a saddle becomes the saddle, and stays there."""
-        self.path, n = paths.led_through(self.path, saddle.state, self.problem.geometry)
+        path, x = np.asarray(self.path), np.asarray(saddle.state)
+        n = 1 + int(np.argmin(np.linalg.norm((path[1:-1] - x).reshape(path.shape[0] - 2, -1), axis=1)))
+        path = np.array(paths.bent(path, n, self.problem.way(path[n], x), self.problem.geometry))
+        path[n] = x
+        self.path = path
         self.release()
-        self.held[int(n) - 1] = True
+        self.held[n - 1] = True
         self.restart()
 
     def bend(self, n: int, move: Array) -> None:

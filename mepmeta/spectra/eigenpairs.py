@@ -1,8 +1,9 @@
 """Lowest eigenpairs of a symmetric matrix, sparse or small: none is missed, as the signs of its factors say."""
 
+from __future__ import annotations
+
 import numpy as np
-import scipy.sparse as sp
-from scipy.sparse.linalg import LinearOperator, SuperLU, eigsh
+import scipy as sp
 
 from mepmeta.spectra.factors import ACCURATE, SIGNS, factorised
 
@@ -18,7 +19,7 @@ DEGENERATE = 1e-4
 SOLVES = 30
 
 
-def lowest_eigenpairs(H: sp.csc_array, k: int) -> tuple[np.ndarray, np.ndarray]:
+def lowest_eigenpairs(H: sp.sparse.csc_array, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k lowest eigenvalues of a sparse symmetric matrix, ascending, and their eigenvectors as columns.
 
     Args:
@@ -28,7 +29,7 @@ def lowest_eigenpairs(H: sp.csc_array, k: int) -> tuple[np.ndarray, np.ndarray]:
     return eigenpairs(H, k)[:2]
 
 
-def eigenpairs(H: sp.csc_array, k: int) -> tuple[np.ndarray, np.ndarray, float]:
+def eigenpairs(H: sp.sparse.csc_array, k: int) -> tuple[np.ndarray, np.ndarray, float]:
     """The k lowest eigenvalues of a sparse symmetric matrix, ascending; their eigenvectors as columns; its norm.
 
     Lanczos with the inverse of H shifted to above zero. The signs of factors say that the shift suffices, and how many
@@ -40,7 +41,8 @@ def eigenpairs(H: sp.csc_array, k: int) -> tuple[np.ndarray, np.ndarray, float]:
         values, vectors = np.linalg.eigh(H.toarray())
         return values[:k], vectors[:, :k], float(np.abs(values).max())
     random = np.random.default_rng(0)
-    largest = float(abs(eigsh(H, 1, which="LM", v0=random.standard_normal(n), tol=1e-3, return_eigenvectors=False)[0]))
+    eigsh, start = sp.sparse.linalg.eigsh, random.standard_normal(n)
+    largest = float(abs(eigsh(H, 1, which="LM", v0=start, tol=1e-3, return_eigenvectors=False)[0]))
     lu, shift = _below(H, 0.0, 1e-2 * largest, ACCURATE)
     values, vectors, missing = np.zeros(0), np.zeros((n, 0)), k
     while missing > 0:
@@ -50,7 +52,7 @@ def eigenpairs(H: sp.csc_array, k: int) -> tuple[np.ndarray, np.ndarray, float]:
             v = lu.solve(v - found @ (found.T @ v))
             return v - found @ (found.T @ v)
 
-        operator, start = LinearOperator((n, n), matvec=inverse, dtype=float), random.standard_normal(n)
+        operator, start = sp.sparse.linalg.LinearOperator((n, n), inverse, dtype=float), random.standard_normal(n)
         more, columns = eigsh(operator, missing, which="LA", v0=start, ncv=min(n, 2 * missing + 20), tol=1e-11)
         values, vectors = np.append(values, 1 / more + shift), np.hstack([vectors, columns])
         order = np.argsort(values)
@@ -61,7 +63,7 @@ def eigenpairs(H: sp.csc_array, k: int) -> tuple[np.ndarray, np.ndarray, float]:
     return values[:k], vectors[:, :k], largest
 
 
-def near_lowest(H: sp.csc_array, v: np.ndarray) -> np.ndarray:
+def near_lowest(H: sp.sparse.csc_array, v: np.ndarray) -> np.ndarray:
     """The lowest eigenvector of a sparse symmetric matrix, to a twentieth of its eigenvalue, from near it.
 
     Within the residual of v there is an eigenvalue; a shift to below that, which the signs of factors confirm, makes
@@ -84,16 +86,16 @@ def near_lowest(H: sp.csc_array, v: np.ndarray) -> np.ndarray:
     return eigenpairs(H, 1)[1][:, 0] if shift < lower and _lower(H, lower) else v
 
 
-def _shifted(H: sp.csc_array, value: float) -> sp.csc_array:
-    return sp.csc_array(H - value * sp.eye_array(H.shape[0]))
+def _shifted(H: sp.sparse.csc_array, value: float) -> sp.sparse.csc_array:
+    return sp.sparse.csc_array(H - value * sp.sparse.eye_array(H.shape[0]))
 
 
-def _lower(H: sp.csc_array, value: float) -> int:
+def _lower(H: sp.sparse.csc_array, value: float) -> int:
     """How many eigenvalues are lower than a value."""
     return int(np.sum(factorised(_shifted(H, value), SIGNS).U.diagonal() < 0))
 
 
-def _below(H: sp.csc_array, value: float, off: float, accurate: float) -> tuple[SuperLU, float]:
+def _below(H: sp.sparse.csc_array, value: float, off: float, accurate: float) -> tuple[sp.sparse.linalg.SuperLU, float]:
     """Factors of H shifted to above zero, and the shift: ``off`` below a value, or so much farther that it suffices."""
     while True:
         lu = factorised(_shifted(H, value - off), accurate)

@@ -1,11 +1,11 @@
 """Sparse factors of a symmetric matrix: signs of its eigenvalues, and its log-determinant."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
-from scipy.linalg import qr
-from scipy.sparse.linalg import SuperLU, splu
+import scipy as sp
 
 __all__ = ["ACCURATE", "SIGNS", "LogDeterminant", "factorised", "log_determinant"]
 
@@ -21,13 +21,13 @@ class LogDeterminant(NamedTuple):
     negative: int
 
 
-def factorised(A: sp.csc_array, accurate: float = ACCURATE) -> SuperLU:
+def factorised(A: sp.sparse.csc_array, accurate: float = ACCURATE) -> sp.sparse.linalg.SuperLU:
     r"""Sparse factors :math:`A = L\,U` without pivoting, rows and columns in one order of minimum degree.
 
     For a symmetric matrix this is :math:`L\,D\,L^{\mathsf T}`, and by Sylvester's law of inertia the signs of D are
     those of the eigenvalues.
     """
-    lu = splu(A, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    lu = sp.sparse.linalg.splu(A, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
     probe = np.random.default_rng(0).standard_normal(A.shape[0])
     error = np.linalg.norm(A @ lu.solve(probe) - probe) / np.linalg.norm(probe)
     if not np.array_equal(lu.perm_r, lu.perm_c) or not error < accurate:
@@ -38,7 +38,7 @@ def factorised(A: sp.csc_array, accurate: float = ACCURATE) -> SuperLU:
     return lu
 
 
-def log_determinant(H: sp.csc_array, across: np.ndarray | None = None) -> LogDeterminant:
+def log_determinant(H: sp.sparse.csc_array, across: np.ndarray | None = None) -> LogDeterminant:
     r"""The log-determinant of a symmetric matrix, and its number of negative eigenvalues, without an eigenvalue.
 
     .. math:: \ln|\det H| = \sum_i \ln |D_{ii}|,\qquad H = L D L^{\mathsf T}
@@ -76,10 +76,10 @@ def log_determinant(H: sp.csc_array, across: np.ndarray | None = None) -> LogDet
         pivots = factorised(H).U.diagonal()
         return LogDeterminant(float(np.sum(np.log(np.abs(pivots)))), int(np.sum(pivots < 0)))
     # The coordinates where the zero modes are large: with these held, none of them is free.
-    held = qr(Z.T, pivoting=True, mode="economic")[2][:k]
+    held = sp.linalg.qr(Z.T, pivoting=True, mode="economic")[2][:k]
     stiffness = float(np.abs(H.diagonal()).mean()) or 1.0
-    E = sp.csc_array((np.ones(k), (held, np.arange(k))), shape=(H.shape[0], k))
-    lu = factorised(sp.csc_array(H + stiffness * (E @ E.T)))
+    E = sp.sparse.csc_array((np.ones(k), (held, np.arange(k))), shape=(H.shape[0], k))
+    lu = factorised(sp.sparse.csc_array(H + stiffness * (E @ E.T)))
     V = np.hstack([Z, np.sqrt(stiffness) * E.toarray()])
     small = np.diag(np.repeat([0.0, 1.0], k)) - V.T @ lu.solve(V)
     pivots, extra = lu.U.diagonal(), np.linalg.eigvalsh((small + small.T) / 2)

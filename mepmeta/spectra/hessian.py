@@ -1,12 +1,14 @@
 """The Hessian on the space of states: products with a vector, and the whole of it as a sparse matrix."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.sparse as sp
+import scipy as sp
 from jax import Array
 
 from mepmeta._checks import check_energy, check_state
@@ -45,7 +47,7 @@ def _dense(energy: Callable, x: Array, geometry: Geometry) -> Array:
     return jax.vmap(lambda c: product_in_coordinates(energy, x, c, geometry))(identity)
 
 
-def hessian(energy: Callable[[Array], Array], x: Array, *, geometry: Geometry = Flat()) -> sp.csc_array:
+def hessian(energy: Callable[[Array], Array], x: Array, *, geometry: Geometry = Flat()) -> sp.sparse.csc_array:
     r"""The covariant Hessian at a state as a matrix, in the orthonormal basis of ``geometry.coordinates``.
 
     .. math:: \mathcal H_{ij} = B_i^{\mathsf T}\,\frac{\partial^2 E}{\partial S_i\,\partial S_j}\,B_j
@@ -79,7 +81,7 @@ def hessian(energy: Callable[[Array], Array], x: Array, *, geometry: Geometry = 
     return matrix(check_energy(energy, x, geometry), x, geometry)
 
 
-def matrix(energy: Callable, x: Array, geometry: Geometry) -> sp.csc_array:
+def matrix(energy: Callable, x: Array, geometry: Geometry) -> sp.sparse.csc_array:
     """:func:`hessian`, unchecked."""
     if is_local(energy, geometry):
         H = _local(energy, x, geometry)
@@ -91,7 +93,7 @@ def matrix(energy: Callable, x: Array, geometry: Geometry) -> sp.csc_array:
                 "an energy with pairs(), like Heisenberg, has a sparse one on Spheres()"
             )
         H = np.asarray(_dense(energy, x, geometry), float)
-        H = sp.csc_array((H + H.T) / 2)
+        H = sp.sparse.csc_array((H + H.T) / 2)
     if not np.all(np.isfinite(H.data)):
         raise ValueError("the Hessian of the energy is not finite at this state")
     return H
@@ -107,7 +109,7 @@ def _gradient_and_frame(energy: Callable, x: Array, geometry: Spheres) -> list[A
     return [jnp.moveaxis(v, geometry.axis, -1) for v in (x, jax.grad(energy)(x), *geometry.frame(x))]
 
 
-def _local(energy: Callable, x: Array, geometry: Spheres) -> sp.csc_array:
+def _local(energy: Callable, x: Array, geometry: Spheres) -> sp.sparse.csc_array:
     """Assembled pair by pair. Row ``a * N + i`` belongs to basis vector a of spin i, as in ``Spheres.coordinates``."""
     found = _gradient_and_frame(energy, x, geometry)
     spins, gradient, first, second = (np.asarray(v, float).reshape(-1, 3) for v in found)
@@ -127,4 +129,4 @@ def _local(energy: Callable, x: Array, geometry: Spheres) -> sp.csc_array:
     every, along = np.arange(N), np.sum(gradient * spins, axis=1)
     add(every, every, -along[:, None, None] * np.eye(3))
     place = np.concatenate(rows), np.concatenate(columns)
-    return sp.csc_array((np.concatenate(entries), place), shape=(2 * N, 2 * N))
+    return sp.sparse.csc_array((np.concatenate(entries), place), shape=(2 * N, 2 * N))

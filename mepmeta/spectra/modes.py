@@ -1,5 +1,7 @@
 """Modes: the lowest eigenvalues of the Hessian on the space of states, which tell minima from saddles."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -7,8 +9,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy as sp
 from jax import Array, lax
-from scipy.sparse.linalg import LinearOperator, eigsh
 
 from mepmeta._checks import check_count, check_energy, check_state
 from mepmeta._compiled import compiled
@@ -211,8 +213,10 @@ def _lanczos(
             Hc = np.asarray(_product(energy, x, jnp.asarray(c, x.dtype), geometry)) / scale
             return Hc - 1.5 * c + 3 * (found @ (found.T @ c))
 
-        operator = LinearOperator((n, n), matvec=shifted, dtype=x.dtype)
-        values, vectors = eigsh(operator, k, which="SA", tol=tolerance, v0=start, ncv=min(n, max(4 * k, 24)))
+        operator = sp.sparse.linalg.LinearOperator((n, n), matvec=shifted, dtype=x.dtype)
+        values, vectors = sp.sparse.linalg.eigsh(
+            operator, k, which="SA", tol=tolerance, v0=start, ncv=min(n, max(4 * k, 24))
+        )
         return values + 1.5, vectors
 
     values, vectors = lanczos(min(k, n - 1), np.zeros((n, 0), x.dtype), rough(n, x.dtype))
