@@ -27,7 +27,7 @@ NOTEBOOK := JUPYTER_PREFER_ENV_PATH=1 TQDM_DISABLE=1 MPLBACKEND=module://matplot
 CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
     JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1 TF_CPP_MIN_LOG_LEVEL=3
 
-.PHONY: help book serve test reference bench bench-training tune clean
+.PHONY: help book serve test portable reference bench bench-training tune clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -56,6 +56,24 @@ test: $(READY) ## lint, unit tests and doctests, every notebook against its refe
 	$(BIN)/pytest -n $(JOBS) --dist loadscope
 	$(NOTEBOOK) $(BIN)/pytest --nbval --nbval-current-env tests/notebooks -n $(JOBS) --dist loadscope
 	@mkdir -p .cache/jax && cp -n .cache/jax-*/* .cache/jax/ 2>/dev/null || true
+
+# What a test may hang on without saying so: the instructions that XLA compiles for, which decide how sums and products
+# round, the number of cores, which splits the sums of BLAS, and the examples of random tests. Narrow, middle and, with no
+# flag, all that the processor has. All of it on two cores is `make test`.
+define other_processor
+@echo "== $(or $(1),widest instructions), cores $(2)"
+XLA_FLAGS=$(addprefix --xla_cpu_max_isa=,$(1)) taskset -c $(2) $(BIN)/pytest -n $(3) --dist loadscope \
+    --hypothesis-profile=random
+$(NOTEBOOK) XLA_FLAGS=$(addprefix --xla_cpu_max_isa=,$(1)) taskset -c $(2) $(BIN)/pytest --nbval --nbval-current-env \
+    tests/notebooks -n $(3) --dist loadscope
+endef
+
+portable: $(READY) ## the tests as other processors run them, on one core and on two; then a wheel in an empty environment
+	$(call other_processor,SSE4_2,0,1)
+	$(call other_processor,AVX2,0-1,2)
+	$(call other_processor,,0,1)
+	@echo "== wheel"
+	$(BIN)/python tests/wheel.py
 
 reference: $(READY) ## run the pages and store their outputs as the new references
 	$(NOTEBOOK) $(CACHE) $(BIN)/python tests/reference.py $(PAGES)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from rounding import rounding
 
 from mepmeta.barzilai_borwein import CAP, HOPELESS, OUTLIER, State, advance, largest_step, mean_gradient
 
@@ -68,7 +69,7 @@ def test_no_component_of_a_safeguarded_step_exceeds_the_cap(x, good, g, scale, c
         state = State(x, good, jnp.ones(3), jnp.asarray(1.0), jnp.asarray(pair), jnp.asarray(True))
         after, rejected = advance_jit(state, jnp.asarray(-1.0), scale * g, jnp.asarray(cap), True)
         assert not rejected and jnp.all(jnp.isfinite(after.x))
-        assert jnp.abs(after.x - x).max() <= cap * (1 + 1e-12)
+        assert jnp.abs(after.x - x).max() <= cap + rounding(2)
         # no component goes uphill
         assert jnp.all((after.x - x) * g <= 0)
         assert jnp.array_equal(after.good, x) and jnp.array_equal(after.slope, scale * g)
@@ -82,7 +83,7 @@ def test_a_bad_point_sends_the_iteration_half_way_back(x, good):
     for L, g in [(0.1, 1.0), (50.0, 1.0), (np.inf, 1.0), (np.nan, 1.0), (-1.0, np.nan), (-1.0, np.inf)]:
         after, rejected = advance_jit(state, jnp.asarray(L), g * jnp.ones(3), jnp.asarray(0.2), True)
         assert rejected
-        np.testing.assert_allclose(after.x, (x + good) / 2, atol=1e-15)
+        np.testing.assert_allclose(after.x, (x + good) / 2, atol=rounding(2))
         assert jnp.array_equal(after.good, good) and jnp.array_equal(after.slope, state.slope)
 
 
@@ -141,19 +142,23 @@ def test_an_outlier_counts_three_times_the_median():
     slopes = jnp.ones((3, 99)) * jnp.array([1.0, 2.0, 2.0])[:, None]  # of length 3
     heavy = jnp.concatenate([slopes, jnp.array([[0.0], [-1e9], [0.0]])], axis=1)
     expected = (99 * np.array([1.0, 2.0, 2.0]) + np.array([0.0, -OUTLIER * 3, 0.0])) / 100
-    np.testing.assert_allclose(clipped(heavy), expected, rtol=1e-13)
+    np.testing.assert_allclose(clipped(heavy), expected, rtol=rounding(1, 100))
     assert jnp.abs(mean_gradient(heavy, False)).max() > 1e6  # the plain mean is that of one path
 
 
-@given(st.lists(st.floats(-1, 1), min_size=30, max_size=30), st.floats(3, 1e8))
+# Squares of numbers below 1e-100 lose their digits, in one library more than in another.
+components = st.floats(-1, 1).map(lambda v: v if abs(v) > 1e-100 else 0.0)
+
+
+@given(st.lists(components, min_size=30, max_size=30), st.floats(3, 1e8))
 def test_the_clipped_mean_is_bounded_by_the_median_and_keeps_the_direction_of_each_path(values, factor):
     slopes = jnp.array(values).reshape(3, 10)
     heavy = slopes.at[:, 0].multiply(factor)
     sizes = np.linalg.norm(heavy, axis=0)
     limit = OUTLIER * np.median(sizes)
-    assert np.linalg.norm(clipped(heavy)) <= limit * (1 + 1e-12)
+    assert np.linalg.norm(clipped(heavy)) <= limit * (1 + rounding(1, 10))
     expected = np.mean(np.where(sizes > limit, limit / np.maximum(sizes, 1e-300), 1) * heavy, axis=1)
-    np.testing.assert_allclose(clipped(heavy), expected, atol=1e-12)
+    np.testing.assert_allclose(clipped(heavy), expected, atol=rounding(limit, 10))
 
 
 @given(st.lists(st.floats(0.6, 1), min_size=30, max_size=30))

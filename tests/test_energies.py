@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rounding import rounding
 
 import mepmeta as mm
 
@@ -30,8 +31,8 @@ slopes = jax.jit(jax.grad(lambda K1, K2, x: mm.single_spin(K1, K2)(x), argnums=(
 def test_stationary_points(state, expected):
     x = jnp.array(state)
     E = mm.single_spin(K1=1.0, K2=-2.0)
-    assert E(x) == pytest.approx(expected, abs=1e-15)
-    assert jnp.abs(jax.grad(E)(x)).max() < 1e-15
+    assert E(x) == pytest.approx(expected, abs=rounding(3))
+    assert jnp.abs(jax.grad(E)(x)).max() < rounding(4)
 
 
 def test_curvatures_decide_what_is_a_minimum_and_what_a_saddle():
@@ -44,7 +45,7 @@ def test_curvatures_decide_what_is_a_minimum_and_what_a_saddle():
 @given(angles, constants, constants)
 def test_agrees_with_the_cartesian_form(x, K1, K2):
     S = mm.angles_to_spin(x)
-    assert value(K1, K2, x) == pytest.approx(float(-K1 * S[0] ** 2 - K2 * S[2] ** 2), abs=1e-14)
+    assert value(K1, K2, x) == pytest.approx(float(-K1 * S[0] ** 2 - K2 * S[2] ** 2), abs=rounding(10))
 
 
 @given(angles, constants, constants)
@@ -54,18 +55,19 @@ def test_derivatives_agree_with_finite_differences(x, K1, K2):
     for axis in range(2):
         step = h * jnp.eye(2)[axis]
         difference = (value(K1, K2, x + step) - value(K1, K2, x - step)) / (2 * h)
-        assert by_x[axis] == pytest.approx(float(difference), abs=1e-8)
+        # 10 rounds, and the third derivatives are below 80
+        assert by_x[axis] == pytest.approx(float(difference), abs=rounding(10) / (2 * h) + 80 * h**2)
     # linear in its constants, so the derivative is minus the squared component
     S = mm.angles_to_spin(x)
-    assert by_K1 == pytest.approx(-(float(S[0]) ** 2), abs=1e-14)
-    assert by_K2 == pytest.approx(-(float(S[2]) ** 2), abs=1e-14)
+    assert by_K1 == pytest.approx(-(float(S[0]) ** 2), abs=rounding())
+    assert by_K2 == pytest.approx(-(float(S[2]) ** 2), abs=rounding())
 
 
 def test_constants_are_leaves():
     E = mm.single_spin(K1=3.0, K2=-0.5)
     assert jax.tree.leaves(E) == [3.0, -0.5]
     barrier_by_constants = jax.grad(lambda E: E(jnp.array([0.0, jnp.pi / 2])) - E(jnp.array([0.0, 0.0])))(E)
-    assert jax.tree.leaves(barrier_by_constants) == pytest.approx([1.0, 0.0], abs=1e-15)  # the barrier is K1
+    assert jax.tree.leaves(barrier_by_constants) == pytest.approx([1.0, 0.0], abs=rounding())  # the barrier is K1
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (3,), (4, 2)])
@@ -86,6 +88,7 @@ STRUCTURES = [
 ]
 NAMES = ["ring", "pair", "chain", "strip", "torus", "3D", "no bonds"]
 seeds = st.integers(0, 2**32 - 1)
+SAME = rounding(4, 600)  # constants and products of components of at most 4 or so, and at most 600 of them
 
 energy = jax.jit(lambda H, S: H(S))
 by_state = jax.jit(jax.grad(lambda H, S: H(S), argnums=1))
@@ -138,8 +141,8 @@ def film(D=0.3, dmi="neel", lattice="square", shape=(30, 30), field=(0, 0, 0)):
 
 def test_energies_of_the_ferromagnet():
     H = film()
-    assert H(mm.ferromagnet((30, 30))) == pytest.approx(-1935, rel=1e-14)  # 900 (2 J + K)
-    assert H(mm.ferromagnet((30, 30), (1, 0, 0))) == pytest.approx(-1800, rel=1e-14)
+    assert H(mm.ferromagnet((30, 30))) == pytest.approx(-1935, rel=rounding(1, 900))  # 900 (2 J + K)
+    assert H(mm.ferromagnet((30, 30), (1, 0, 0))) == pytest.approx(-1800, rel=rounding(1, 900))
 
 
 @pytest.mark.parametrize(
@@ -150,7 +153,7 @@ def test_energies_of_the_ferromagnet():
 def test_energy_is_the_sum_over_pairs(structure, local, seed):
     rng = np.random.default_rng(seed)
     H, S = random_energy(rng, structure, local), random_spins(rng, structure[0])
-    assert energy(H, S) == pytest.approx(sum_over_pairs(H, S), abs=1e-12)
+    assert energy(H, S) == pytest.approx(sum_over_pairs(H, S), abs=SAME)
 
 
 def test_axes_of_anisotropy_count_by_their_direction():
@@ -166,7 +169,7 @@ def test_exchange_alone_knows_no_direction(seed):
     bonds = [mm.Bond((1, 0), rng.normal(size=(3, 4))), mm.Bond((-1, 1), rng.normal(size=(3, 4)))]
     H, S = mm.Heisenberg((3, 4), bonds, periodic=(True, False)), random_spins(rng, (3, 4))
     rotation, _ = np.linalg.qr(rng.normal(size=(3, 3)))  # reflections, too
-    assert energy(H, S @ rotation) == pytest.approx(float(energy(H, S)), abs=1e-13)
+    assert energy(H, S @ rotation) == pytest.approx(float(energy(H, S)), abs=SAME)
 
 
 def rotated(S, lattice):
@@ -187,10 +190,10 @@ def test_films_have_the_symmetry_of_their_lattice(lattice, dmi, seed):
     S = random_spins(np.random.default_rng(seed), (5, 5))
     H = film(dmi=dmi, lattice=lattice, shape=(5, 5), field=(0, 0, 0.2))
     E = float(energy(H, S))
-    assert energy(H, rotated(S, lattice)) == pytest.approx(E, abs=1e-12)
-    assert energy(H, jnp.roll(S, (1, -2), axis=(0, 1))) == pytest.approx(E, abs=1e-12)
+    assert energy(H, rotated(S, lattice)) == pytest.approx(E, abs=SAME)
+    assert energy(H, jnp.roll(S, (1, -2), axis=(0, 1))) == pytest.approx(E, abs=SAME)
     opposite = film(D=-0.3, dmi=dmi, lattice=lattice, shape=(5, 5), field=(0, 0, 0.2))
-    assert energy(opposite, jnp.flip(S, axis=(0, 1))) == pytest.approx(E, abs=1e-12)
+    assert energy(opposite, jnp.flip(S, axis=(0, 1))) == pytest.approx(E, abs=SAME)
     # spins alone do not turn: the interaction ties them to the lattice
     assert abs(energy(H, S @ np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1.0]])) - E) > 1e-3
 
@@ -200,15 +203,16 @@ def test_films_have_the_symmetry_of_their_lattice(lattice, dmi, seed):
 @given(seed=seeds)
 def test_derivatives_are_central_differences(structure, local, seed):
     # The energy is quadratic in the state and in every single constant, so that differences of any step are exact.
+    same = 5 * SAME  # of states that are a normal vector longer
     rng = np.random.default_rng(seed)
     H, S = random_energy(rng, structure, local), random_spins(rng, structure[0])
     v, w = (jnp.asarray(rng.normal(size=S.shape)) for _ in range(2))
     slope = float(jnp.vdot(by_state(H, S), v))
-    assert slope == pytest.approx(float(energy(H, S + v) - energy(H, S - v)) / 2, abs=1e-11)
+    assert slope == pytest.approx(float(energy(H, S + v) - energy(H, S - v)) / 2, abs=same)
     difference = (by_state(H, S + v) - by_state(H, S - v)) / 2
-    np.testing.assert_allclose(product(H, S, v), difference, atol=1e-11)
-    np.testing.assert_allclose(reverse_product(H, S, v), difference, atol=1e-11)
-    assert jnp.vdot(w, product(H, S, v)) == pytest.approx(float(jnp.vdot(v, product(H, S, w))), abs=1e-11)
+    np.testing.assert_allclose(product(H, S, v), difference, atol=same)
+    np.testing.assert_allclose(reverse_product(H, S, v), difference, atol=same)
+    assert jnp.vdot(w, product(H, S, v)) == pytest.approx(float(jnp.vdot(v, product(H, S, w))), abs=same)
 
     constants, tree = jax.tree.flatten(H)
     slopes, change = jax.tree.leaves(by_constants(H, S)), jax.tree.leaves(mixed(H, S, v))
@@ -219,8 +223,8 @@ def test_derivatives_are_central_differences(structure, local, seed):
             energy(jax.tree.unflatten(tree, [*constants[:k], constant + s * d, *constants[k + 1 :]]), S)
             for s in (1, -1)
         )
-        assert jnp.vdot(slopes[k], d) == pytest.approx(float(up - down) / 2, abs=1e-11)
-        np.testing.assert_allclose(change[k], (ahead[k] - behind[k]) / 2, atol=1e-11)
+        assert jnp.vdot(slopes[k], d) == pytest.approx(float(up - down) / 2, abs=same)
+        np.testing.assert_allclose(change[k], (ahead[k] - behind[k]) / 2, atol=same)
 
 
 def test_derivatives_by_the_numbers_handed_in():
@@ -235,8 +239,12 @@ def test_derivatives_by_the_numbers_handed_in():
     for k, number in enumerate(numbers):
         for step in 1e-5 * np.eye(np.size(number)).reshape(-1, *np.shape(number)):
             up, down = (value(*numbers[:k], number + s * step, *numbers[k + 1 :]) for s in (1, -1))
-            assert np.vdot(slopes[k], step) == pytest.approx(float(up - down) / 2, abs=1e-5 * 1e-8)
-    assert jnp.vdot(slopes[3], numbers[3]) == pytest.approx(0, abs=1e-14)  # the length of an axis does not count
+            assert np.vdot(slopes[k], step) == pytest.approx(
+                float(up - down) / 2, abs=rounding(30)
+            )  # energies of 30, steps of 1e-5
+    assert jnp.vdot(slopes[3], numbers[3]) == pytest.approx(
+        0, abs=rounding(3, 12)
+    )  # the length of an axis does not count
 
 
 def test_gradient_of_an_energy_is_an_energy_of_gradients():
@@ -246,7 +254,7 @@ def test_gradient_of_an_energy_is_an_energy_of_gradients():
     assert isinstance(G, mm.Heisenberg) and jax.tree.structure(G) == jax.tree.structure(H)
     assert [bond.offset for bond in G.bonds] == [(1, 0), (0, 1), (1, -1), (2, 3)] and G.bonds[0].D is None
     np.testing.assert_allclose(G.field, -S)
-    np.testing.assert_allclose(G.bonds[0].J, -jnp.sum(S * jnp.roll(S, -1, axis=0), axis=-1), atol=1e-15)
+    np.testing.assert_allclose(G.bonds[0].J, -jnp.sum(S * jnp.roll(S, -1, axis=0), axis=-1), atol=rounding())
 
 
 def test_components_may_come_first():
@@ -254,8 +262,8 @@ def test_components_may_come_first():
     H, S = random_energy(rng, STRUCTURES[3], True), random_spins(rng, (3, 4))
     first = H.component_first()
     planes = jnp.moveaxis(S, -1, 0)
-    assert energy(first, planes) == pytest.approx(float(energy(H, S)), rel=1e-14)
-    np.testing.assert_allclose(jnp.moveaxis(by_state(first, planes), 0, -1), by_state(H, S), atol=1e-13)
+    assert energy(first, planes) == pytest.approx(float(energy(H, S)), abs=SAME)
+    np.testing.assert_allclose(jnp.moveaxis(by_state(first, planes), 0, -1), by_state(H, S), atol=SAME)
     with pytest.raises(ValueError, match=r"shape \(3, "):
         first(S)
 
@@ -264,16 +272,16 @@ def test_transformations_agree_with_plain_calls():
     rng = np.random.default_rng(5)
     H, states = random_energy(rng, STRUCTURES[0], False), random_spins(rng, (2, 5))
     plain = [float(H(S)) for S in states]
-    np.testing.assert_allclose(jax.jit(H)(states[0]), plain[0], rtol=1e-14)
-    np.testing.assert_allclose(jax.jit(jax.vmap(H))(states), plain, rtol=1e-13)
-    np.testing.assert_allclose(jax.jit(jax.vmap(jax.grad(H)))(states)[1], by_state(H, states[1]), atol=1e-13)
+    np.testing.assert_allclose(jax.jit(H)(states[0]), plain[0], atol=SAME)
+    np.testing.assert_allclose(jax.jit(jax.vmap(H))(states), plain, atol=SAME)
+    np.testing.assert_allclose(jax.jit(jax.vmap(jax.grad(H)))(states)[1], by_state(H, states[1]), atol=SAME)
 
     def in_field(field):
         return mm.Heisenberg((5,), H.bonds, H.anisotropy, field)(states[0])
 
     fields = jnp.array([[0.0, 0.0, 0.0], [0.1, 0.2, 0.3]])
     without, within = jax.jit(jax.vmap(in_field))(fields)
-    assert within - without == pytest.approx(-float(jnp.sum(states[0] @ fields[1])), abs=1e-13)
+    assert within - without == pytest.approx(-float(jnp.sum(states[0] @ fields[1])), abs=SAME)
 
 
 def test_single_precision_stays_single():
@@ -282,7 +290,7 @@ def test_single_precision_stays_single():
     single = S.astype(jnp.float32)
     assert H(single).dtype == jnp.float32 and by_state(H, single).dtype == jnp.float32
     assert product(H, single, single).dtype == jnp.float32
-    assert H(single) == pytest.approx(float(H(S)), abs=1e-5)
+    assert H(single) == pytest.approx(float(H(S)), abs=rounding(4, 50, np.float32))
     assert {g.dtype for g in jax.tree.leaves(by_constants(H, single))} == {jnp.dtype(jnp.float64)}  # those of H
 
 
@@ -338,5 +346,5 @@ def test_mistakes_are_refused_in_words(mistake):
 
 
 def test_a_spin_may_be_a_tuple_of_angles():
-    assert mm.single_spin()(np.array([0.0, np.pi / 2])) == pytest.approx(0, abs=1e-15)
+    assert mm.single_spin()(np.array([0.0, np.pi / 2])) == pytest.approx(0, abs=rounding(3))
     assert mm.single_spin()(jnp.array([0.1, 0.2])) == mm.single_spin()((0.1, 0.2)) == mm.single_spin()([0.1, 0.2])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rounding import rounding
 
 import mepmeta as mm
 from mepmeta.loss import losses_and_gradients
@@ -15,6 +16,7 @@ from mepmeta.loss import losses_and_gradients
 ENERGY = mm.single_spin(K1=1.0, K2=-2.0)
 PAPER = mm.NEBParams(gamma=0.01, mu=1.0, beta=3.0)
 LOST = np.log(1000)
+SAME = rounding(3)  # energies of at most |K1| + |K2|
 
 keys = st.integers(0, 2**31 - 1).map(jax.random.key)
 
@@ -51,9 +53,9 @@ def tops(paths, params):
 def test_overestimate_is_the_barrier_above_the_reference_whatever_the_zero_of_energy(key, shift):
     path = mm.perturbed_path(key, mep(8))
     delta = mm.overestimate(ENERGY, path, 0.0)
-    assert delta == pytest.approx(float(mm.barrier(ENERGY, path)), abs=1e-15) and delta > 0
+    assert delta == pytest.approx(float(mm.barrier(ENERGY, path)), abs=SAME) and delta > 0
     # a constant added to the energy goes into the reference
-    assert mm.overestimate(shifted, path, SHIFT) == pytest.approx(float(delta), abs=1e-13)
+    assert mm.overestimate(shifted, path, SHIFT) == pytest.approx(float(delta), abs=rounding(3 + SHIFT))
 
 
 SHIFT = 7.5
@@ -76,7 +78,7 @@ def test_floor_of_a_converged_path():
 def test_rates_multiply_up_to_the_whole_gain(deltas):
     rho = mm.convergence_rates(jnp.array(deltas))
     assert rho.shape == (len(deltas) - 1,)
-    assert np.sum(np.log(rho)) == pytest.approx(np.log(deltas[-1] / deltas[0]), abs=1e-12)
+    assert np.sum(np.log(rho)) == pytest.approx(np.log(deltas[-1] / deltas[0]), abs=rounding(35, 10))  # of logarithms
 
 
 def test_rates_run_along_the_last_axis():
@@ -99,7 +101,9 @@ def test_loss_is_the_mean_logarithm_of_the_rates(gamma):
         deltas = mm.iterate(ENERGY, path, params, 5, observe=delta_of).history
         assert deltas.shape == (6,)
         expected = jnp.mean(jnp.log(mm.convergence_rates(deltas)))
-        assert mm.loss(ENERGY, path, params, reference=0.0) == pytest.approx(float(expected), abs=1e-11)
+        assert mm.loss(ENERGY, path, params, reference=0.0) == pytest.approx(
+            float(expected), abs=SAME / float(deltas.min())
+        )
 
 
 @pytest.mark.parametrize("spring", ["unit", "scaled"])
@@ -108,14 +112,16 @@ def test_loss_follows_the_reading_of_the_spring(spring):
     after = mm.iterate(ENERGY, path, params, 5, spring=spring).path
     gain = mm.overestimate(ENERGY, after, 0.0) / mm.overestimate(ENERGY, path, 0.0)
     L = mm.loss(ENERGY, path, params, reference=0.0, spring=spring)
-    assert L == pytest.approx(float(jnp.log(gain) / 5), abs=1e-13)
+    assert L == pytest.approx(float(jnp.log(gain) / 5), abs=SAME / float(mm.overestimate(ENERGY, after, 0.0)))
 
 
 def test_loss_does_not_depend_on_the_unit_of_energy():
     c = 50.0
     E = mm.single_spin(c, -2 * c)
     scaled = mm.loss(E, PATHS[0], mm.NEBParams(0.1 / c, 1.0, 3.0 / c), reference=0.0)
-    assert scaled == pytest.approx(float(mm.loss(ENERGY, PATHS[0], mm.NEBParams(0.1), reference=0.0)), abs=1e-11)
+    least = mm.overestimate(ENERGY, mm.iterate(ENERGY, PATHS[0], mm.NEBParams(0.1), 5).path, 0.0)
+    one = mm.loss(ENERGY, PATHS[0], mm.NEBParams(0.1), reference=0.0)
+    assert scaled == pytest.approx(float(one), abs=SAME / float(least))
 
 
 @pytest.mark.parametrize("P, known", [(8, -0.152), (9, -0.080), (11, -0.087), (14, -0.139)])
@@ -161,7 +167,7 @@ each_setting = pytest.mark.parametrize("params", SETTINGS, ids=lambda p: f"gamma
 def test_losses_of_a_batch_are_those_of_its_paths(params):
     L, slopes = mm.loss_and_gradient(ENERGY, PATHS, params, reference=0.0)
     assert L.shape == (40,) and all(slope.shape == (40,) for slope in slopes) and isinstance(slopes, mm.NEBParams)
-    np.testing.assert_allclose(L, losses(PATHS, params), atol=1e-13)
+    np.testing.assert_allclose(L, losses(PATHS, params), atol=SAME / 1e-3)  # next to zero, where a barrier stays high
 
 
 reverse = jax.jit(jax.vmap(jax.grad(lambda p, path: mm.loss(ENERGY, path, p, reference=0.0)), (None, 0)))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.tree_util import Partial
+from rounding import rounding
 from tqdm import tqdm
 
 import mepmeta as mm
@@ -329,8 +330,9 @@ def test_the_way_back_has_the_barriers_exchanged():
     assert abs(there.barrier - there.reverse_barrier) > 0.1
 
 
-@pytest.mark.parametrize("factor", [1e3, 1e-3])
+@pytest.mark.parametrize("factor", [2.0**10, 2.0**-10])
 def test_the_unit_of_energy_does_not_matter(factor):
+    """Powers of two, so that nothing rounds otherwise and the steps are the same."""
     A, b = TILTED
     r = find(spin(A, b), X, -X, tol=1e-6, endpoint_tol=1e-8)
     scaled = find(spin(factor * A, factor * b), X, -X, tol=1e-6 * factor, endpoint_tol=1e-8 * factor)
@@ -387,7 +389,7 @@ def test_ends_that_are_no_minima_are_relaxed():
     moves = [np.arccos(0.8), np.arccos(0.6)]
     for name, move in zip(("start", "end"), moves, strict=True):
         assert f"the {name} moved by {move:.3g} into its minimum" in r.message
-    np.testing.assert_allclose(r.path[np.array([0, -1])], [X, -X], atol=1e-8)
+    np.testing.assert_allclose(r.path[np.array([0, -1])], [X, -X], atol=2e-7)
     # a saddle as an end is left, and said to be one
     r = find(PAPER, Y, -X if find(PAPER, Y, Z).path[0][0] > 0 else X)
     assert r.converged and "the start moved by 1.57 into its minimum, off a saddle" in r.message
@@ -497,7 +499,7 @@ def test_a_tolerance_beyond_single_precision_is_not_met():
     assert not r.converged and "wanted 1.0e-10" in r.message
     assert r.path.dtype == jnp.float32 and jnp.all(jnp.isfinite(r.path)) and np.isfinite(r.barrier)
     r = mm.find_mep(energy, start, end, tol=1e-4, endpoint_tol=1e-5, **options)
-    assert r.converged and r.barrier == pytest.approx(1, abs=1e-6)
+    assert r.converged and r.barrier == pytest.approx(1, abs=rounding(3, dtype=np.float32))
 
 
 E1 = jnp.array(X)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rounding import rounding
 
 import mepmeta as mm
 from mepmeta import methods
@@ -86,7 +87,7 @@ def test_an_update_depends_on_its_arguments_only(method):
     assert jax.tree.all(same)  # a memory that a compiled loop can carry
     x1 = X0 + move
     expected = update(method, force(x1), after, x1)[0]
-    np.testing.assert_allclose(many(method, 2)[1], x1 + expected, atol=1e-14)
+    np.testing.assert_allclose(many(method, 2)[1], x1 + expected, atol=rounding(10))
 
 
 def test_a_method_is_a_pytree_of_its_numbers(method):
@@ -115,7 +116,7 @@ def test_a_method_is_a_pytree_of_its_numbers(method):
 def test_first_step_by_hand(method, factor):
     F = force(X0)
     move, _ = update(method, F, method.init(X0), X0)
-    np.testing.assert_allclose(move, factor * F, rtol=1e-13)
+    np.testing.assert_allclose(move, factor * F, rtol=rounding(1, 10))
 
 
 def two_steps(method, F0, F1):
@@ -180,7 +181,7 @@ def test_derivative_by_the_step(method):
     low, here, high = (many(replace(method, step=s), 6) for s in (step - h, step, step + h))
     difference = (high - low) / (2 * h)
     forward = jax.jit(lambda step: jax.jvp(path, (step,), (1.0,))[1])(step)
-    np.testing.assert_allclose(forward, difference, atol=2e-8)
+    np.testing.assert_allclose(forward, difference, atol=rounding(10) / (2 * h))
     reverse = jax.jit(jax.grad(lambda step: jnp.sum(path(step) ** 2)))(step)
     assert reverse == pytest.approx(float(2 * jnp.sum(here * difference)), abs=2e-6)
     assert jnp.abs(forward[0]).max() > 0.01
@@ -207,7 +208,7 @@ def test_lbfgs_takes_the_step_of_one_pair_by_hand():
     x0, F0 = vectors([0.0], [1.0])
     move, memory = update(LBFGS, F0, LBFGS.init(x0), x0)
     again, _ = update(LBFGS, 1 - 0.25 * move, memory, x0 + move)
-    assert float((x0 + move + again)[0, 0]) == pytest.approx(4.0, rel=1e-14)
+    assert float((x0 + move + again)[0, 0]) == pytest.approx(4.0, rel=rounding(1, 10))
 
 
 def test_lbfgs_starts_with_a_step_along_the_force_to_the_last_bit():
@@ -223,7 +224,7 @@ def test_lbfgs_keeps_no_pair_of_negative_curvature():
     F1 = 1.1 * F0  # grows on the way: the curvature is negative
     move1, memory = update(LBFGS, F1, memory, x0 + move)
     assert not jnp.any(memory.curvatures) and not jnp.any(memory.moves)
-    np.testing.assert_allclose(move1, LBFGS.step * F1, rtol=1e-13)
+    np.testing.assert_allclose(move1, LBFGS.step * F1, rtol=rounding(1, 10))
     # the next good pair is kept, and is the only one
     _, memory = update(LBFGS, 0.5 * F1, memory, x0 + move + move1)
     np.testing.assert_allclose(memory.moves[0, memory.newest], move1[0], atol=1e-13)
@@ -246,7 +247,9 @@ def test_lbfgs_forgets_when_its_step_is_across_the_force():
         _, memory = update(method, F0, method.init(x0), x0)
         move, memory = update(method, F1, memory, x1)
         assert bool(jnp.any(memory.curvatures)) == kept
-        np.testing.assert_allclose(move, np.array([[-1.0, 0.02]]) / 1.0004 if kept else LBFGS.step * F1, atol=1e-14)
+        np.testing.assert_allclose(
+            move, np.array([[-1.0, 0.02]]) / 1.0004 if kept else LBFGS.step * F1, atol=rounding(1, 10)
+        )
 
 
 def test_lbfgs_halves_its_moves_where_the_force_has_grown_and_recovers():
@@ -254,7 +257,7 @@ def test_lbfgs_halves_its_moves_where_the_force_has_grown_and_recovers():
     move, memory = update(LBFGS, F0, LBFGS.init(x0), x0)  # 0.3 long
     x1, F1 = x0 + move, jnp.array([[0.0, 1.5]])
     move, memory = update(LBFGS, F1, memory, x1)
-    assert float(memory.limit[0]) == pytest.approx(0.15) and jnp.linalg.norm(move) <= 0.15 * (1 + 1e-13)
+    assert float(memory.limit[0]) == pytest.approx(0.15) and jnp.linalg.norm(move) <= 0.15 * (1 + rounding(1, 10))
     x, limits, moves = x1, [], []
     for _ in range(12):  # from now on the force stays what it is
         x = x + move
@@ -262,8 +265,8 @@ def test_lbfgs_halves_its_moves_where_the_force_has_grown_and_recovers():
         limits.append(float(memory.limit[0]))
         moves.append(float(jnp.linalg.norm(move)))
     np.testing.assert_allclose(limits, 0.15 * 1.5 ** np.arange(1, 13))
-    assert np.all(moves <= np.array(limits) * (1 + 1e-13)) and moves[0] == pytest.approx(limits[0])
-    assert moves[-1] == moves[2] > moves[0] and moves[-1] < limits[-1]  # free again
+    assert np.all(moves <= np.array(limits) * (1 + rounding(1, 10))) and moves[0] == pytest.approx(limits[0])
+    assert moves[-1] == pytest.approx(moves[2]) and moves[2] > 1.1 * moves[0] and moves[-1] < limits[-1]  # free again
 
 
 @pytest.mark.parametrize("factor, kept", [(1.1, True), (1.5, True), (2.0, True), (2.2, False)])

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.tree_util import Partial
+from rounding import rounding
 
 import mepmeta as mm
 from mepmeta import tangents
@@ -17,6 +18,8 @@ ENERGY = mm.single_spin(K1=1.0, K2=-2.0)
 PAPER = mm.NEBParams(gamma=0.01, mu=1.0, beta=3.0)
 TANGENTS = ("smooth", "improved", "central")
 SPRINGS = ("raw", "unit", "scaled")
+#: Two ways to make a few steps: coordinates of up to two pi over tangents that may be as short as a tenth.
+SAME = rounding(100)
 
 keys = st.integers(0, 2**31 - 1).map(jax.random.key)
 params = st.builds(mm.NEBParams, st.floats(0.001, 0.3), st.floats(0.01, 1.5), st.floats(0.1, 10))
@@ -59,11 +62,11 @@ def test_default_parameters_are_the_ones_the_paper_starts_from():
 @every_variant
 def test_the_minimum_energy_path_is_a_fixed_point(tangent, spring, climb):
     after = mm.neb_step(ENERGY, mep(9), PAPER, tangent=tangent, spring=spring, climb=climb)
-    np.testing.assert_allclose(after, mep(9), atol=1e-14)
+    np.testing.assert_allclose(after, mep(9), atol=rounding(np.pi))
 
 
 def test_without_an_image_on_the_saddle_only_the_climbing_one_moves():
-    np.testing.assert_allclose(mm.neb_step(ENERGY, mep(8), PAPER), mep(8), atol=1e-14)
+    np.testing.assert_allclose(mm.neb_step(ENERGY, mep(8), PAPER), mep(8), atol=rounding(np.pi))
     after = mm.neb_step(ENERGY, mep(8), PAPER, climb=True)
     moved = jnp.abs(after - mep(8)).max(axis=1) > 1e-10
     assert moved.sum() == 1 and int(jnp.argmax(moved)) in (3, 4)
@@ -87,7 +90,7 @@ def test_commutes_with_the_symmetries_of_the_spin(tangent, spring, climb, key, p
     step = partial(mm.neb_step, ENERGY, params=params, tangent=tangent, spring=spring, climb=climb)
     after = step(path)
     for name, (before_step, after_step) in SYMMETRIES.items():
-        np.testing.assert_allclose(step(before_step(path)), after_step(after), atol=2e-13, rtol=0, err_msg=name)
+        np.testing.assert_allclose(step(before_step(path)), after_step(after), atol=SAME, rtol=0, err_msg=name)
 
 
 @given(keys, params, st.floats(0.5, 3))
@@ -97,7 +100,7 @@ def test_scaling_the_energy_is_scaling_the_parameters(key, params, factor):
     path = perturbed(key)
     scaled = mm.NEBParams(params.gamma / factor, params.mu, params.beta / factor)
     there = mm.neb_step(mm.single_spin(factor, -2.0 * factor), path, scaled)
-    np.testing.assert_allclose(there, mm.neb_step(ENERGY, path, params), atol=1e-13)
+    np.testing.assert_allclose(there, mm.neb_step(ENERGY, path, params), atol=SAME)
 
 
 # One step by hand
@@ -135,7 +138,7 @@ def test_one_step_by_hand(tangent, spring, key, params):
             "scaled": -gamma * (across - mu * e * unit),
         }[spring]
     got = mm.neb_step(ENERGY, jnp.array(path), params, tangent=tangent, spring=spring)
-    np.testing.assert_allclose(got, expected, atol=1e-14)
+    np.testing.assert_allclose(got, expected, atol=SAME)
     assert jnp.array_equal(got[jnp.array([0, -1])], path[[0, -1]])
 
 
@@ -156,11 +159,11 @@ def test_climbing_image_is_the_highest_it_ignores_springs_and_goes_uphill_along_
     top = int(jnp.argmax(jax.vmap(ENERGY)(path)))
     plain, climbing = (mm.neb_step(ENERGY, path, PAPER, climb=climb) for climb in (False, True))
     others = jnp.arange(8) != top
-    assert jnp.array_equal(plain[others], climbing[others])
+    np.testing.assert_allclose(plain[others], climbing[others], atol=SAME)
     g = jax.grad(ENERGY)(path[top])
     no_spring = mm.neb_step(ENERGY, path, PAPER._replace(mu=0.0))[top]  # -gamma (g - g_parallel)
     parallel = g - (path[top] - no_spring) / PAPER.gamma
-    np.testing.assert_allclose(climbing[top], path[top] - PAPER.gamma * (g - 2 * parallel), atol=1e-14)
+    np.testing.assert_allclose(climbing[top], path[top] - PAPER.gamma * (g - 2 * parallel), atol=SAME)
 
 
 # Stability of the springs: the multipliers of the linearised band
@@ -261,10 +264,10 @@ def test_derivative_by_the_metaparameters(spring):
     path, values, h = perturbed(jax.random.key(4)), jnp.array([0.05, 0.4, 3.0]), 1e-5
     forward = jax.jacfwd(flat_step)(values, path, spring)
     if spring == "raw":
-        np.testing.assert_allclose(forward, jax.jacrev(flat_step)(values, path, spring), atol=1e-13)
+        np.testing.assert_allclose(forward, jax.jacrev(flat_step)(values, path, spring), atol=SAME)
     for i, shift in enumerate(h * jnp.eye(3)):
         difference = flat_step(values + shift, path, spring) - flat_step(values - shift, path, spring)
-        np.testing.assert_allclose(forward[..., i], difference / (2 * h), atol=3e-8)
+        np.testing.assert_allclose(forward[..., i], difference / (2 * h), atol=SAME / (2 * h))
     assert jnp.abs(forward).max(axis=(0, 1)).min() > 1e-5  # none of the three is without effect
 
 
@@ -272,17 +275,17 @@ def test_derivative_by_a_constant_of_the_energy():
     path = perturbed(jax.random.key(4))
     step = lambda K2: mm.neb_step(mm.single_spin(1.0, K2), path, PAPER)  # noqa: E731
     difference = (step(-2.0 + 1e-5) - step(-2.0 - 1e-5)) / 2e-5
-    np.testing.assert_allclose(jax.jacfwd(step)(-2.0), difference, atol=1e-10)
+    np.testing.assert_allclose(jax.jacfwd(step)(-2.0), difference, atol=rounding(np.pi) / 2e-5)
     assert jnp.abs(difference).max() > 1e-3
 
 
 def test_a_mapped_batch_is_the_loop():
     paths = jnp.stack([perturbed(jax.random.key(i)) for i in range(5)])
     step = partial(mm.neb_step, ENERGY, params=PAPER, climb=True)
-    np.testing.assert_allclose(jax.vmap(step)(paths), jnp.stack([step(p) for p in paths]), atol=1e-15)
+    np.testing.assert_allclose(jax.vmap(step)(paths), jnp.stack([step(p) for p in paths]), atol=SAME)
     run = lambda p: mm.iterate(ENERGY, p, mm.NEBParams(gamma=0.1), 7)  # noqa: E731
     mapped, loop = jax.vmap(run)(paths), [run(p) for p in paths]
-    np.testing.assert_allclose(mapped.path, jnp.stack([r.path for r in loop]), atol=1e-14)
+    np.testing.assert_allclose(mapped.path, jnp.stack([r.path for r in loop]), atol=SAME)
     assert mapped.steps.tolist() == [7] * 5 and not mapped.diverged.any()
 
 
@@ -301,7 +304,7 @@ def test_a_batch_side_by_side_is_the_loop(energy, geometry, states, climb, tange
     options = {"geometry": geometry, "tangent": tangent, "climb": climb, "spring": "scaled"}
     batch = mm.iterate_batch(energy, paths, mm.NEBParams(gamma=0.1), 7, **options)
     loop = [mm.iterate(energy, p, mm.NEBParams(gamma=0.1), 7, **options) for p in paths]
-    np.testing.assert_allclose(batch.path, jnp.stack([r.path for r in loop]), atol=1e-13)
+    np.testing.assert_allclose(batch.path, jnp.stack([r.path for r in loop]), atol=SAME)
     assert batch.steps.tolist() == [7] * 5 and not batch.diverged.any()
 
 
@@ -350,18 +353,18 @@ def test_every_kind_of_callable_is_an_energy():
 
     expected = mm.neb_step(ENERGY, path, PAPER)
     for energy in (closure, lambda x: closure(x), Partial(closure), partial(closure), jax.jit(closure), Energy()):
-        np.testing.assert_allclose(mm.neb_step(energy, path, PAPER), expected, atol=1e-15)
+        np.testing.assert_allclose(mm.neb_step(energy, path, PAPER), expected, atol=SAME)
     # the same check stands before the other calls
     r = mm.iterate(lambda x: closure(x), path, PAPER, 1)
-    np.testing.assert_allclose(r.path, expected, atol=1e-15)
-    assert mm.barrier(lambda x: closure(x), path) == pytest.approx(float(mm.barrier(ENERGY, path)), abs=1e-15)
+    np.testing.assert_allclose(r.path, expected, atol=SAME)
+    assert mm.barrier(lambda x: closure(x), path) == pytest.approx(float(mm.barrier(ENERGY, path)), abs=rounding(3))
 
 
 def test_numpy_path_and_python_numbers_do():
     path = perturbed(jax.random.key(6))
     after = mm.neb_step(ENERGY, np.asarray(path), mm.NEBParams(gamma=0, mu=1, beta=3))
     assert isinstance(after, jax.Array)
-    np.testing.assert_allclose(after, mm.neb_step(ENERGY, path, mm.NEBParams(0.0, 1.0, 3.0)), atol=1e-15)
+    np.testing.assert_allclose(after, mm.neb_step(ENERGY, path, mm.NEBParams(0.0, 1.0, 3.0)), atol=SAME)
 
 
 # iterate
@@ -373,7 +376,7 @@ def test_iterate_is_repeated_steps_and_observes_every_path():
     expected = [path]
     for _ in range(6):
         expected.append(mm.neb_step(ENERGY, expected[-1], mm.NEBParams(0.1)))
-    np.testing.assert_allclose(r.history["path"], jnp.stack(expected), atol=1e-14)
+    np.testing.assert_allclose(r.history["path"], jnp.stack(expected), atol=SAME)
     np.testing.assert_array_equal(r.history["top"], r.history["path"].max(axis=(1, 2)))
     assert r.history["top"].shape == (7,) and jnp.array_equal(r.path, r.history["path"][-1])
     assert (int(r.steps), bool(r.diverged)) == (6, False)
