@@ -84,13 +84,18 @@ def check_batch(paths: Array, geometry: Any) -> None:
             check_path(paths[np.argmax(np.any(same, axis=1))], geometry)
 
 
-def check_energy(energy: Callable[[Array], Array], image: Any, geometry: Any = None) -> Callable[[Array], Array]:
-    """The energy maps an image to a float scalar; returned as the program that it is now, see :mod:`._trace`."""
+def check_energy(
+    energy: Callable[[Array], Array], states: Any, geometry: Any = None, *, axes: int = 0
+) -> Callable[[Array], Array]:
+    """The energy maps a state to a float scalar; returned as the program that it is now, see :mod:`._trace`.
+
+    ``states`` is a state, or an array of them along its first ``axes``: only its shape and dtype count.
+    """
     if hasattr(energy, "component_first") and isinstance(geometry, Flat):
         raise ValueError("the spins of this energy live on spheres: pass geometry=Spheres()")
     if not callable(energy):
         raise ValueError(f"the energy must be callable, x -> scalar, got {type(energy).__name__}")
-    image = jax.ShapeDtypeStruct(image.shape, image.dtype)
+    image = jax.ShapeDtypeStruct(states.shape[axes:], states.dtype)
     try:
         energy = traced(energy, image)
         out = jax.eval_shape(energy, image)

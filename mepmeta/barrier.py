@@ -221,7 +221,7 @@ def highest_point(energy: Callable[[Array], Array], path: Array, *, geometry: Ge
         ValueError: as :func:`barrier`, and for an energy that is not finite between two images.
     """
     check_path(path, geometry)
-    energy = check_energy(energy, path[0])
+    energy = check_energy(energy, path, axes=1)
     top = _summit_jit(energy, jnp.asarray(path), geometry)
     if known(top) and not np.isfinite(top.value):
         check_energies(np.array([energy(x) for x in path]))

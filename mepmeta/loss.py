@@ -121,7 +121,7 @@ def overestimate(energy: Energy, path: Array, reference: float | Array, *, geome
 
     Source: Section 3 of :cite:t:`bushuev2020`; its floor is ours.
     """
-    energy, path = check_problem(energy, path, reference, geometry)
+    energy, path = check_problem(energy, path, reference, geometry), jnp.asarray(path)
     over = _overestimate_jit(energy, path, reference, geometry)
     _judge(over, energy, path[None])
     return over
@@ -184,7 +184,7 @@ def loss(
     >>> bool(L[1] < L[0] < 0)
     True
     """
-    energy, path = check_problem(energy, path, reference, geometry, params, steps, spring)
+    energy, path = check_problem(energy, path, reference, geometry, params, steps, spring), jnp.asarray(path)
     before, L = _losses_jit(energy, path[None], params, steps, reference, geometry, spring)
     _judge(before, energy, path[None])
     return L[0]
@@ -222,7 +222,7 @@ def loss_and_gradient(
     check_batch(paths, geometry)
     paths = jnp.asarray(paths)
     first = np.asarray(paths)[0] if known(paths) else paths[0]  # NumPy compiles nothing
-    energy, _ = check_problem(energy, first, reference, geometry, params, steps, spring)
+    energy = check_problem(energy, first, reference, geometry, params, steps, spring)
     before, result = _losses_and_gradients_jit(energy, paths, params, steps, reference, geometry, spring)
     _judge(before, energy, paths)
     return result
@@ -256,18 +256,17 @@ def check_problem(
     params: NEBParams | None = None,
     steps: int = 1,
     spring: Spring = "raw",
-) -> tuple[Energy, Array]:
+) -> Energy:
     check_count("steps", steps)
     check_option("spring", spring, SPRINGS)
     check_path(path, geometry)
-    path = jnp.asarray(path)
-    energy = check_energy(energy, jax.eval_shape(lambda p: p[0], path))
+    energy = check_energy(energy, path, axes=1)
     if params is not None:
         check_params(params)
     if jnp.shape(reference) != ():
         raise ValueError(f"reference must be one energy, a scalar, got shape {jnp.shape(reference)}")
     check_state((np if known(reference) else jnp).asarray(reference, path.dtype), "reference")
-    return energy, path
+    return energy
 
 
 _overestimate_jit = partial(compiled, static_argnums=3)(_overestimate)

@@ -178,7 +178,7 @@ def _checked(
     check_option("spring", spring, SPRINGS)
     (check_batch if batch else check_path)(path, geometry)
     check_params(params)
-    return check_energy(energy, path[0, 0] if batch else path[0], geometry), jnp.asarray(path)
+    return check_energy(energy, path, geometry, axes=1 + batch), jnp.asarray(path)
 
 
 def path_length(path: Array, geometry: Geometry, batch: bool) -> Array:

@@ -295,7 +295,7 @@ def _checked(
     check_positive(dt=dt)
     check_count("steps", steps)
     states = jnp.asarray(states)
-    energy = check_energy(energy, states[0])
+    energy = check_energy(energy, states, axes=1)
     stiffness = float(dt) * float(largest_curvature(energy, states[0], Spheres()))
     if not np.isfinite(stiffness):
         raise ValueError("the curvature of the energy is not finite at the first state")
