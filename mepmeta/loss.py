@@ -123,7 +123,7 @@ def overestimate(energy: Energy, path: Array, reference: float | Array, *, geome
     """
     energy, path = check_problem(energy, path, reference, geometry), jnp.asarray(path)
     over = _overestimate_jit(energy, path, reference, geometry)
-    _judge(over, energy, path[None])
+    _judge(over, energy, [path])
     return over
 
 
@@ -185,9 +185,9 @@ def loss(
     True
     """
     energy, path = check_problem(energy, path, reference, geometry, params, steps, spring), jnp.asarray(path)
-    before, L = _losses_jit(energy, path[None], params, steps, reference, geometry, spring)
-    _judge(before, energy, path[None])
-    return L[0]
+    before, L = _loss_jit(energy, path, params, steps, reference, geometry, spring)
+    _judge(before, energy, [path])
+    return L
 
 
 def loss_and_gradient(
@@ -228,19 +228,24 @@ def loss_and_gradient(
     return result
 
 
-def _with_overestimates(f: Callable) -> Callable:
-    """One program for the log-overestimates before the iterations and for what follows from them."""
-
-    def both(
-        energy: Energy, paths: Array, params: Any, steps: int, reference: Array, geometry: Geometry, spring: Spring
-    ) -> tuple[Array, Any]:
-        before = log_overestimates(energy, paths, reference, geometry)
-        return before, f(energy, paths, before, params, steps, reference, geometry, spring)
-
-    return compiled(both, static_argnums=(3, 5, 6))
+# One program each for the log-overestimates before the iterations and for what follows from them.
 
 
-def _judge(overestimates: Array, energy: Energy, paths: Array) -> None:
+@partial(compiled, static_argnums=(3, 5, 6))
+def _loss_jit(energy: Energy, path: Array, params: Any, steps: int, reference: Array, *how: Any) -> tuple[Array, Array]:
+    before = log_overestimates(energy, path[None], reference, how[0])
+    return before, losses(energy, path[None], before, params, steps, reference, *how)[0]
+
+
+@partial(compiled, static_argnums=(3, 5, 6))
+def _losses_and_gradients_jit(
+    energy: Energy, paths: Array, params: Any, steps: int, reference: Array, *how: Any
+) -> tuple[Array, Any]:
+    before = log_overestimates(energy, paths, reference, how[0])
+    return before, losses_and_gradients(energy, paths, before, params, steps, reference, *how)
+
+
+def _judge(overestimates: Array, energy: Energy, paths: Array | list[Array]) -> None:
     """An overestimate that is not finite comes from an energy that is not."""
     if known(overestimates) and not np.all(np.isfinite(overestimates)):
         E = np.array([[energy(x) for x in path] for path in paths])
@@ -271,4 +276,3 @@ def check_problem(
 
 _overestimate_jit = partial(compiled, static_argnums=3)(_overestimate)
 log_overestimates_jit = partial(compiled, static_argnums=3)(log_overestimates)
-_losses_jit, _losses_and_gradients_jit = _with_overestimates(losses), _with_overestimates(losses_and_gradients)
