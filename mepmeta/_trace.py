@@ -1,6 +1,8 @@
 """An energy as the program it is now: what a function closes over may change, and is read at every public call."""
 
+import dis
 from collections.abc import Callable, Iterator
+from types import CellType, FunctionType
 from typing import Any
 
 import jax
@@ -44,23 +46,79 @@ class Traced:
         return cls(program, *children)
 
 
+def _inner(equation: Any) -> Iterator[Any]:
+    """Programs among the parameters of an equation, as JAX has them."""
+    for value in jax.tree.leaves(tuple(equation.params.values()), is_leaf=lambda v: hasattr(v, "jaxpr")):
+        if hasattr(getattr(value, "jaxpr", value), "eqns"):
+            yield value
+
+
 def _rules(jaxpr: Any) -> Iterator[Any]:
     """What belongs to a program and its text does not show: functions of Python, rules of differentiation, arrays."""
     for equation in jaxpr.eqns:
-        name = equation.primitive.name
         if "callback" in equation.params:
             yield getattr(equation.params["callback"], "callback_func", equation.params["callback"])
-        elif name.startswith("custom_"):
+        elif equation.primitive.name.startswith("custom_"):
             yield None
-        for value in jax.tree.leaves(tuple(equation.params.values()), is_leaf=lambda v: hasattr(v, "jaxpr")):
-            yield from getattr(value, "consts", ())  # of a function compiled inside: no text shows their values
-            inner = getattr(value, "jaxpr", value)
-            if hasattr(inner, "eqns"):
-                yield from _rules(inner)
+        for program in _inner(equation):
+            yield from getattr(program, "consts", ())  # of a function compiled inside: no text shows their values
+            yield from _rules(getattr(program, "jaxpr", program))
+
+
+def _powers(jaxpr: Any) -> bool:
+    """Whether there are powers: derivatives by the base are safe at zero where the exponent is known, else not."""
+    return any(
+        equation.primitive.name == "pow" or any(_powers(getattr(p, "jaxpr", p)) for p in _inner(equation))
+        for equation in jaxpr.eqns
+    )
+
+
+def _numbers(f: Any, found: list, module: dict, above: tuple = ()) -> Callable[[Iterator], Any]:
+    """Collects the floats in the cells and defaults of a function, and of those that these hold; how to rebuild it."""
+    if isinstance(f, float):
+        found.append(f)
+        return next
+    known = not isinstance(f, FunctionType) or f.__globals__ is not module or hasattr(f, "__wrapped__") or f in above
+    # A function that changes its own cells counts or remembers: it stays itself. So does one with an empty cell.
+    if known or any("STORE_DEREF" in i.opname and i.argval in f.__code__.co_freevars for i in dis.Bytecode(f)):
+        return lambda _: f
+    try:
+        contents = [cell.cell_contents for cell in f.__closure__ or ()]
+    except ValueError:
+        return lambda _: f
+    cells = [_numbers(value, found, module, (*above, f)) for value in contents]
+    defaults = [_numbers(value, found, module, (*above, f)) for value in f.__defaults__ or ()]
+    named = {name: _numbers(value, found, module, (*above, f)) for name, value in (f.__kwdefaults__ or {}).items()}
+
+    def rebuilt(values: Iterator) -> Callable:
+        closure = tuple(CellType(part(values)) for part in cells) if f.__closure__ else None
+        new = FunctionType(f.__code__, module, f.__name__, tuple(part(values) for part in defaults) or None, closure)
+        new.__kwdefaults__ = {name: part(values) for name, part in named.items()} or None
+        return new
+
+    return rebuilt
+
+
+def _with_numbers(energy: Callable, image: Any) -> tuple[Any, list] | None:
+    """The function traced with its own numbers as arguments, and these; None where it needs to know them."""
+    numbers: list[float] = []
+    if not isinstance(energy, FunctionType):
+        return None
+    rebuilt = _numbers(energy, numbers, energy.__globals__)
+    if not numbers:
+        return None
+    try:
+        closed = jax.make_jaxpr(lambda values, x: rebuilt(iter(values))(x))(numbers, image)
+    except Exception:  # it decides on a number, or gives it to Python or NumPy: then it is one that is known
+        return None
+    return None if _powers(closed.jaxpr) else (closed, numbers)
 
 
 def traced(energy: Callable[[Array], Array], image: Any) -> Callable[[Array], Array]:
     """The energy at the door: a function, or a ``Partial``, is traced; another pytree says itself what may vary in it.
+
+    Numbers in the cells and defaults of a function are its leaves, as arrays are, so that functions of one text that
+    differ in their numbers are one program.
 
     ``image`` has the shape and dtype of a state. Whatever the energy raises is raised.
     """
@@ -73,7 +131,7 @@ def traced(energy: Callable[[Array], Array], image: Any) -> Callable[[Array], Ar
     def program(leaves: list, x: Array) -> Array:
         return energy(x) if plain else jax.tree.unflatten(structure, leaves)(x)
 
-    closed = jax.make_jaxpr(program)(leaves, image)
+    closed, leaves = _with_numbers(energy, image) or (jax.make_jaxpr(program)(leaves, image), leaves)
     rules = tuple(_rules(closed.jaxpr))
     if any(rule is None for rule in rules):  # rules by which it is differentiated belong to the function
         owner = energy if plain else energy.func
