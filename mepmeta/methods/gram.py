@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -72,7 +72,7 @@ class _LBFGSState(NamedTuple):
     curvatures: Array  # (N, memory), move . change, 0 in an empty place
     crossed: Array  # (N, memory, memory), every move with every change
     changed: Array  # (N, memory, memory), every change with every change
-    newest: Array  # the place of the last pair
+    newest: Array  # (N,), the place of the last pair
     scale: Array  # (N,), what the force is multiplied with where no pair says more
     limit: Array  # (N,)
 
@@ -114,7 +114,7 @@ class LBFGS:
         last = _Memory(path, jnp.zeros_like(path), jnp.asarray(True))
         pairs, products = zeros((images, m, path[0].size)), zeros((images, m, m))
         return _LBFGSState(
-            last, pairs, pairs, zeros((images, m)), products, products, jnp.zeros((), jnp.int32),
+            last, pairs, pairs, zeros((images, m)), products, products, jnp.zeros(images, jnp.int32),
             zeros(images) + self.step, jnp.full(images, jnp.inf, path.dtype),
         )  # fmt: skip
 
@@ -142,30 +142,26 @@ class LBFGS:
         curvature, moved = product(move, change), length(move)
         sound = ~s.last.fresh & (curvature > 0.01 * moved * length(change))
 
-        # A place is taken when the pair of any image is sound; where that of an image is not, it stays empty there.
-        taken, m = jnp.any(sound), self.memory
-        place = jnp.where(taken, (s.newest + 1) % m, s.newest)
+        # A pair that is not sound takes no place.
+        images, place = jnp.arange(path.shape[0]), (s.newest + sound.astype(jnp.int32)) % self.memory
 
-        def put(places: Array, new: Array, axis: int, other: float = 0.0) -> Array:
-            old = lax.dynamic_slice_in_dim(places, place, 1, axis)
-            fits = sound.reshape((-1,) + (1,) * (places.ndim - 1))
-            new = jnp.where(fits, jnp.expand_dims(new, axis), jnp.where(taken, other, old))
-            return lax.dynamic_update_slice_in_dim(places, new, place, axis)
+        def put(places: Array, new: Array, *at: Any) -> Array:
+            return places.at[at].set(jnp.where(sound.reshape((-1,) + (1,) * (new.ndim - 1)), new, places[at]))
 
         def flat(v: Array) -> Array:
             return v.reshape(v.shape[0], -1)
 
-        moves, changes = put(s.moves, flat(move), 1), put(s.changes, flat(change), 1)
-        curvatures = put(s.curvatures, curvature, 1)
+        moves, changes = (put(pairs, flat(v), images, place) for pairs, v in ((s.moves, move), (s.changes, change)))
+        curvatures = put(s.curvatures, curvature, images, place)
 
         # Two looks at all pairs give every product that the step needs, one more the step itself.
         def products(v: Array) -> list[Array]:
             return [shared(_product("nmd,nd->nm", pairs, flat(v))) for pairs in (moves, changes)]
 
         of_move, of_change = products(change)
-        crossed = put(s.crossed, of_move, 2)
-        changed = put(put(s.changed, of_change, 2), of_change, 1)
-        square = jnp.take(of_change, place, axis=1)
+        crossed = put(s.crossed, of_move, images, slice(None), place)
+        changed = put(put(s.changed, of_change, images, slice(None), place), of_change, images, place)
+        square = of_change[images, place]
         scale = jnp.where(sound, curvature / jnp.where(sound, square, 1), s.scale)
         along, back = _compact(curvatures, crossed, changed, *products(force), place, scale)
         learned = _product("nm,nmd->nd", along, moves) + _product("nm,nmd->nd", back, changes)
@@ -207,20 +203,23 @@ def _compact(
     Source: :cite:t:`byrd1994`.
     """
     m = curvatures.shape[1]
-    places = jnp.arange(m, dtype=newest.dtype)
+    places, newest = jnp.arange(m, dtype=newest.dtype), newest[:, None]
     age = (newest - places) % m  # 0 is the newest
     full = curvatures > 0
     both = full[:, :, None] & full[:, None, :]
-    older = (age[:, None] >= age[None, :]) & both
-    one = jnp.eye(m, dtype=crossed.dtype)
+    older = (age[:, :, None] >= age[:, None, :]) & both
     order = (newest + 1 + places) % m  # oldest first
-    sort = lambda a: a[:, order][:, :, order]  # noqa: E731
-    R = sort(jnp.where(older, crossed, jnp.where(full[:, :, None], 0, one)))
+
+    def sort(a: Array) -> Array:
+        a = jnp.take_along_axis(a, order.reshape(*order.shape, *(1,) * (a.ndim - 2)), axis=1)
+        return a if a.ndim == 2 else jnp.take_along_axis(a, order[:, None], axis=2)
+
+    R = sort(jnp.where(older, crossed, jnp.where(full[:, :, None], 0, jnp.eye(m, dtype=crossed.dtype))))
     solve = partial(lax.linalg.triangular_solve, left_side=True)
-    a = solve(R, jnp.where(full, moves, 0)[:, order, None])
-    right = curvatures[:, order, None] * a + scale[:, None, None] * (
-        _product("nij,njk->nik", sort(jnp.where(both, changed, 0)), a) - jnp.where(full, changes, 0)[:, order, None]
+    a = solve(R, sort(jnp.where(full, moves, 0))[:, :, None])
+    right = sort(curvatures)[:, :, None] * a + scale[:, None, None] * (
+        _product("nij,njk->nik", sort(jnp.where(both, changed, 0)), a) - sort(jnp.where(full, changes, 0))[:, :, None]
     )
     b = solve(R, right, transpose_a=True)
     back = (places - newest - 1) % m
-    return b[:, back, 0], -scale[:, None] * a[:, back, 0]
+    return jnp.take_along_axis(b[:, :, 0], back, 1), -scale[:, None] * jnp.take_along_axis(a[:, :, 0], back, 1)
