@@ -13,7 +13,6 @@ from jax import Array, lax
 from tqdm import tqdm
 
 from mepmeta._checks import check_count, check_params, check_state
-from mepmeta._compiled import compiled
 from mepmeta._trace import traced
 from mepmeta.barzilai_borwein import State, advance, largest_step, mean_gradient
 from mepmeta.geometry import Flat, Geometry
@@ -240,4 +239,5 @@ def train(
     return _result(records[:epochs], epochs, interrupted, structure, safeguard)
 
 
-_epoch_jit = partial(compiled, static_argnums=tuple(range(7, 14)))(_epoch)
+# A long run: compiled with all that XLA has.
+_epoch_jit = partial(jax.jit, static_argnums=tuple(range(7, 14)))(_epoch)
