@@ -161,8 +161,7 @@ def neb_step(
     """
     energy, path = _checked(energy, path, params, geometry, tangent, spring)
     after, energies = _step_jit(energy, path, params, geometry, tangent, spring, climb)
-    if known(after):
-        check_energies(energies, distinct=tangent == "improved")
+    _judge(energies, tangent)
     if known(after) and not np.all(np.isfinite(after)):
         raise ValueError(
             "the step is not finite: an image lies exactly between two coincident neighbours, so that its "
@@ -247,8 +246,7 @@ def iterate(
     check_count("steps", steps)
     energy, path = _checked(energy, path, params, geometry, tangent, spring)
     r, energies = _iterate_jit(energy, path, params, steps, geometry, tangent, spring, climb, observe)
-    if known(energies):
-        check_energies(energies, distinct=tangent == "improved")
+    _judge(energies, tangent)
     return r
 
 
@@ -288,8 +286,7 @@ def iterate_batch(
     check_count("steps", steps)
     energy, paths = _checked(energy, paths, params, geometry, tangent, spring, batch=True)
     r, energies = _iterate_batch_jit(energy, paths, params, steps, geometry, tangent, spring, climb)
-    if known(energies):
-        check_energies(energies, distinct=tangent == "improved")
+    _judge(energies, tangent)
     return r
 
 
@@ -297,6 +294,12 @@ def iterated_batch(energy: Energy, paths: Array, *options: Any) -> Iteration:
     """:func:`iterated` of a batch ``(B, P, *shape)``."""
     r = iterated(energy, jnp.moveaxis(paths, 0, -1), *options, batch=True)
     return r._replace(path=jnp.moveaxis(r.path, -1, 0))
+
+
+def _judge(energies: Array, tangent: str) -> None:
+    """The energies that the iterations began with are finite."""
+    if known(energies):
+        check_energies(energies, distinct=tangent == "improved")
 
 
 def _judged(f: Callable, batch: bool = False) -> Callable:

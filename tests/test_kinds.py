@@ -61,8 +61,8 @@ def test_the_number_of_images_does_not_decide(n):
     r = mm.find_mep(film, start, mm.ferromagnet((22, 22)), geometry=SPHERES, n_images=n, tol=1e-5, progress=False)
     assert r.converged and r.barrier == pytest.approx(2.4638732, rel=1e-6)
     assert len(r.points) == 3 and r.points[1].index == 1
-    # Some 750 for each image, which rounding moves by a third: it decides where a long relaxation turns.
-    assert n < 12 or r.evaluations < 1600 * (n - 2)
+    # Up to 810 for each image on three instruction sets: rounding decides where a long relaxation turns.
+    assert n < 12 or r.evaluations < 1200 * (n - 2)
 
 
 # Units of length

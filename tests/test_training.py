@@ -76,9 +76,8 @@ def test_history_is_what_happened():
         paths = jax.vmap(sample_8)(jax.random.split(jax.random.fold_in(batch_key, epoch), 100))
         there = jax.tree.map(lambda p: jnp.asarray(p[epoch, iteration]), history.params)  # noqa: B023
         L, _ = mm.loss_and_gradient(ENERGY, paths, there, reference=0.0)
-        assert history.loss[epoch, iteration] == pytest.approx(
-            float(L.mean()), abs=1e-8
-        )  # logarithms of barriers down to rounding
+        # logarithms of barriers down to rounding
+        assert history.loss[epoch, iteration] == pytest.approx(float(L.mean()), abs=1e-8)
     # a step is at most 20 percent of a parameter in the first epoch, and less later
     steps = [np.abs(np.diff(np.log(p), axis=1)) for p in history.params]
     assert max(s[0].max() for s in steps) <= 0.2 + 1e-12 and max(s[2].max() for s in steps) <= 0.2 / 1.2 + 1e-12

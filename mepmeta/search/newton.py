@@ -95,8 +95,8 @@ def newton_step(problem: Problem, x: Array, g: Array, mode: Array, radius: Array
         p, r, d, done = (jnp.where(first, old, new) for old, new in zip(before, steps, strict=True))
         return p, r, d, stiffness, done, k + 1
 
-    none = jnp.where(jnp.any(mode != 0), -jnp.ones((), x.dtype), 0)
-    start = (jnp.zeros_like(x), r, r, none, size <= tiny, jnp.zeros((), jnp.int32))
+    unknown = jnp.where(jnp.any(mode != 0), -jnp.ones((), x.dtype), 0)  # the stiffness along the mode, below zero
+    start = (jnp.zeros_like(x), r, r, unknown, size <= tiny, jnp.zeros((), jnp.int32))
     p, _, _, _, _, k = lax.while_loop(lambda s: ~s[4] & (s[5] < PRODUCTS), body, start)
     after = geometry.retract(x, p)
     g_after = problem.gradient(after)

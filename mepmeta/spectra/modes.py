@@ -42,7 +42,7 @@ class Modes(NamedTuple):
     Args:
         values: eigenvalues in ascending order, energy over squared coordinate, shape ``(k,)``.
         vectors: unit tangent vectors, shape ``(k, *shape)``. Their signs, and the basis where several have one
-            eigenvalue, are the same on every machine.
+            eigenvalue, are the same on every machine; not so where the k-th is one of several and others are left out.
         scale: largest curvature of the energy there, by magnitude.
         products: Hessian-vector products it took; a sparse Hessian counts as one.
     """
