@@ -12,6 +12,7 @@ READY := $(VENV)/.installed
 BENCH := .venv-bench
 BENCH_READY := $(BENCH)/.installed
 HTML := _build/html
+BUILT := $(HTML)/.built
 
 # The first of these that runs and is new enough; looked up only when .venv has to be made.
 PYTHON = $(shell for p in python3.11 python3; do \
@@ -23,11 +24,10 @@ NOTEBOOK := JUPYTER_PREFER_ENV_PATH=1 TQDM_DISABLE=1 MPLBACKEND=module://matplot
 
 # Pages are run one after another and compile much the same functions: keep what XLA compiled. Log level 3, because on
 # some processors the loader reports, harmlessly, on stderr a tuning flag it does not know, and a page must not write there.
-# Of the tests, which run in parallel, the notebooks have a folder for each worker (tests/notebooks/conftest.py).
 CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
     JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1 TF_CPP_MIN_LOG_LEVEL=3
 
-.PHONY: help book serve test portable reference bench bench-training tune clean
+.PHONY: help book serve test unit portable reference bench bench-training tune clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -41,21 +41,27 @@ $(READY): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-# --all: without it an unchanged page is not run again, even when mepmeta changed. -W -n: a warning or a dead reference fails.
-book: $(READY) ## build the book: every page executed, warnings are errors
+# Built anew when anything changed that a page reads; then --all, because a page that is unchanged has to run again where
+# mepmeta changed. -W -n: a warning or a dead reference fails.
+$(BUILT): $(READY) _config.yml _toc.yml $(shell find book mepmeta benchmarks -type f -not -name '*.pyc')
 	$(NOTEBOOK) $(CACHE) $(BIN)/jupyter-book build . --all -W -n --keep-going
-	@echo
+	@touch $@
+
+book: $(BUILT) ## build the book: every page executed, warnings are errors
 	@echo "The book: $(CURDIR)/$(HTML)/index.html   (or: make serve)"
 
 serve: $(READY) ## show the built book on this machine, http://127.0.0.1:PORT
 	@test -f $(HTML)/index.html || { echo "make: no book yet; run: make book" >&2; exit 1; }
 	$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $(HTML)
 
-test: $(READY) ## lint, unit tests and doctests, every notebook against its reference outputs
+# The book is built beside the unit tests, and then what its pages printed is held to the references: each runs once.
+test: $(READY) ## lint, unit tests and doctests, every page against its reference outputs
 	$(BIN)/ruff check .
+	$(MAKE) -j 2 unit book
+	$(BIN)/pytest --nbval tests/notebooks --built _build/jupyter_execute/book
+
+unit: $(READY) ## unit tests and doctests alone
 	$(BIN)/pytest -n $(JOBS) --dist loadscope
-	$(NOTEBOOK) $(BIN)/pytest --nbval --nbval-current-env tests/notebooks -n $(JOBS) --dist loadscope
-	@mkdir -p .cache/jax && cp -n .cache/jax-*/* .cache/jax/ 2>/dev/null || true
 
 # What a test may hang on without saying so: the instructions that XLA compiles for, which decide how sums and products
 # round, the number of cores, which splits the sums of BLAS, and the examples of random tests. Narrow, middle and, with no

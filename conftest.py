@@ -1,6 +1,9 @@
 """Settings of every test and doctest: double precision, no silent promotion. (Warnings are errors: pyproject.toml.)"""
 
 import gc
+import os
+import re
+from pathlib import Path
 
 import jax
 import pytest
@@ -8,6 +11,15 @@ from hypothesis import HealthCheck, settings
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# What XLA compiles is kept: one folder for each worker, since two processes may write one entry at once, and for each
+# set of instructions that `make portable` asks for.
+SET = re.search(r"--xla_cpu_max_isa=(\w+)", os.environ.get("XLA_FLAGS", ""))
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+CACHE = Path(__file__).parent / ".cache" / f"tests-{SET[1] if SET else 'widest'}-{WORKER}"
+jax.config.update("jax_compilation_cache_dir", str(CACHE))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 # No deadline and no word of slow examples: the first one compiles, and a processor may be busy. The same examples in
 # every run, so that a test does not fail by chance; new ones with pytest --hypothesis-profile=random, as make portable.

@@ -108,9 +108,9 @@ class Problem:
         curvature = max(curvature, SLOPE * max(self.look(y)[1] for y in states)) or 1.0
         return replace(self, energy_unit=self.energy_unit * np.asarray(curvature, self.energy_unit.dtype))
 
-    def look(self, y: Array) -> tuple[float, float, Array]:
-        """The energy of a state, the largest force on a particle, and the gradient."""
-        energy, force, gradient = _look(self, y)
+    def look(self, y: Array, along: Array | None = None) -> tuple[float, float, Array]:
+        """The energy of a state, the largest force on a particle, across a unit vector ``along``, and the gradient."""
+        energy, force, gradient = _look(self, y, np.zeros(y.shape, y.dtype) if along is None else along)
         return float(energy), float(force), gradient
 
     @compiled
@@ -131,10 +131,10 @@ class Problem:
 
 
 @compiled
-def _look(problem: Problem, y: Array) -> tuple[Array, Array, Array]:
+def _look(problem: Problem, y: Array, along: Array) -> tuple[Array, Array, Array]:
     value, slope = jax.value_and_grad(problem)(y)
     slope = problem.geometry.project(y, slope)
-    return value, jnp.max(problem.geometry.sizes(slope)), slope
+    return value, jnp.max(problem.geometry.sizes(slope - jnp.vdot(along, slope) * along)), slope
 
 
 @partial(compiled, static_argnums=2)

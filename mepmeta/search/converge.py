@@ -10,6 +10,8 @@ __all__ = ["PROMINENCE", "converge"]
 #: A saddle is first looked for when the residual has come to this, in units of force, and to this part of the largest
 #: so far; after a failure, when it has come to the next part of what it was.
 FIRST, EASED, AGAIN = 0.03, 0.3, 0.05
+#: Images in the valleys of the saddle are found to this part of the tolerance.
+TIGHTER = 0.5
 #: A path is bent away from what is no saddle of index one this often.
 KICKS = 6
 #: A maximum or minimum of the profile counts when it stands out by this part of the range of energies.
@@ -76,6 +78,8 @@ def _decide(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint | 
         saddle = trial.point
         if climb:
             search.adopt(saddle)
+            if search.rules.valleys:
+                search.follow(trial.mode, tol * TIGHTER)
             if not search.run(tol):
                 break
             held = 1 + np.flatnonzero(search.held)

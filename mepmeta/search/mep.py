@@ -197,7 +197,8 @@ def _search(energy: Callable, start: np.ndarray, end: np.ndarray, how: Settings)
         methods = (NEB(NEBParams(gamma * E / length**2, mu * length**2 / E, beta * E), "scaled"),) * 2
     fallback = None if how.params is not None else how.fallback
     beta = 0.0 if how.params is None else how.params.beta * problem.units[0]
-    rules = Rules(*methods, fallback, how.patience, how.tangent, beta)
+    own = how.method is None and how.params is None and how.tangent == "improved"
+    rules = Rules(*methods, fallback, how.patience, how.tangent, beta, valleys=own)
     band = None
     for images in IMAGES if how.n_images is None and path is None else (how.n_images,):
         line = first_path(problem, *ends, images) if path is None else problem.inside(path, axis=1)

@@ -25,22 +25,18 @@ STALE = 0.1
 
 
 class Step(NamedTuple):
-    """The next state and its gradient; the work of the turned force on the way there, which is positive for a good
-    step; the largest force on a particle at the next state; how far it is; the products it took."""
+    """A tangent vector, the mode in the tangent space as a unit vector, or zero, and the products it took."""
 
-    state: Array
-    gradient: Array
-    work: Array
-    force: Array
-    moved: Array
+    move: Array
+    mode: Array
     products: Array
 
 
 @compiled
-def newton_step(problem: Problem, x: Array, g: Array, mode: Array, radius: Array) -> Step:
+def newton_step(problem: Problem, x: Array, g: Array, mode: Array, radius: Array, shift: Array) -> Step:
     r"""One Newton step of conjugate gradients in a trust region, with the energy turned over along ``mode``.
 
-    .. math:: \big(P\mathcal H P + |v\cdot\mathcal H v|\,v v^{\mathsf T}\big)\,p
+    .. math:: \big(P\mathcal H P + |v\cdot\mathcal H v|\,v v^{\mathsf T} + \lambda\big)\,p
         = -(1 - 2\,v v^{\mathsf T})\,\partial E,\qquad P = 1 - v v^{\mathsf T}
 
     With :math:`v = 0` this leads to a minimum. With v the lowest mode of a state near a saddle of index one the
@@ -53,6 +49,8 @@ def newton_step(problem: Problem, x: Array, g: Array, mode: Array, radius: Array
         g: its gradient.
         mode: unit vector v, or zero; of a mode from a nearby state the part tangent at x counts.
         radius: largest length of the step. A direction of negative curvature is followed to there.
+        shift: :math:`\lambda`, a curvature that is added in all directions. Where it is not zero the step stays across
+            the mode, along which ``g`` must then have no part.
 
     Source: :cite:t:`steihaug1983`; eigenvector following: :cite:t:`cerjan1981`.
     """
@@ -81,7 +79,7 @@ def newton_step(problem: Problem, x: Array, g: Array, mode: Array, radius: Array
         first, part = stiffness < 0, jnp.vdot(mode, d)
         product = hessian_product(problem, x, jnp.where(first, mode, d - part * mode), geometry)
         along = jnp.vdot(mode, product)
-        Hd = product + (stiffness * part - along) * mode
+        Hd = product + (stiffness * part - along) * mode + shift * d
         stiffness = jnp.where(first, jnp.abs(along), stiffness)
         curvature, rr = jnp.vdot(d, Hd), jnp.vdot(r, r)
         alpha = rr / jnp.where(curvature > 0, curvature, 1)
@@ -95,13 +93,11 @@ def newton_step(problem: Problem, x: Array, g: Array, mode: Array, radius: Array
         p, r, d, done = (jnp.where(first, old, new) for old, new in zip(before, steps, strict=True))
         return p, r, d, stiffness, done, k + 1
 
-    unknown = jnp.where(jnp.any(mode != 0), -jnp.ones((), x.dtype), 0)  # the stiffness along the mode, below zero
+    # The stiffness along the mode: below zero, not known yet.
+    unknown = jnp.where(jnp.any(mode != 0) & (shift == 0), -jnp.ones((), x.dtype), 0)
     start = (jnp.zeros_like(x), r, r, unknown, size <= tiny, jnp.zeros((), jnp.int32))
     p, _, _, _, _, k = lax.while_loop(lambda s: ~s[4] & (s[5] < PRODUCTS), body, start)
-    after = geometry.retract(x, p)
-    g_after = problem.gradient(after)
-    work = -jnp.vdot(turned(g + geometry.project(x, g_after)), p) / 2
-    return Step(after, g_after, work, jnp.max(geometry.sizes(g_after)), geometry.distance(x, after), k)
+    return Step(p, mode, k)
 
 
 class Stationary(NamedTuple):
@@ -169,12 +165,16 @@ def newton(
             evaluations, moved_since = evaluations + count, 0.0
             if why:
                 return Stationary(x, residual, evaluations, steps, why)
-        step = newton_step(problem, x, g, mode, np.asarray(radius, x.dtype))
-        size, moved = float(step.force), float(step.moved)
+        step = newton_step(problem, x, g, mode, *np.array([radius, 0], x.dtype))
+        p, v = np.asarray(step.move), np.asarray(step.mode)
+        after = problem.moved_by(x, p)
+        _, size, g_after = problem.look(after)
         evaluations, steps = evaluations + 2 * int(step.products) + 1, steps + 1
-        if np.isfinite(size) and (float(step.work) >= 0 or size <= residual):
+        both, moved = np.asarray(g) + np.asarray(g_after), float(np.linalg.norm(p))
+        work = 2 * np.vdot(v, both) * np.vdot(v, p) - np.vdot(both, p)  # of the turned force, twice
+        if np.isfinite(size) and (work >= 0 or size <= residual):
             radius = min(2 * radius, widest) if moved > 0.7 * radius else radius
-            x, g, residual, moved_since = step.state, step.gradient, size, moved_since + moved
+            x, g, residual, moved_since = after, g_after, size, moved_since + moved
             if np.isfinite(reach) and problem.distance(start, x) > reach:
                 return Stationary(x, residual, evaluations, steps, "far")
         else:

@@ -15,6 +15,7 @@ from mepmeta.search import band
 from mepmeta.search.newton import Stationary, lowest_mode, newton
 from mepmeta.search.relaxation import downhill
 from mepmeta.search.result import StationaryPoint, profile_of
+from mepmeta.search.valley import valley
 from mepmeta.spectra.modes import POWER_STEPS, Modes, largest_curvature, lowest
 
 __all__ = ["COARSE", "LATE", "Rules", "Search", "Trial"]
@@ -33,15 +34,18 @@ COARSE = 0.25
 
 
 class Trial(NamedTuple):
-    """A search for the saddle from the highest point of the band: what it found, and why that is not it, or ""."""
+    """A search for the saddle from the highest point of the band: what it found, its lowest mode, whether it is far from
+    there, and why it is not the saddle, or ""."""
 
     point: StationaryPoint
+    mode: np.ndarray
     far: bool
     why: str
 
 
 class Rules(NamedTuple):
-    """How a band moves: until its saddle is found, from there on, and in turns with these where it creeps."""
+    """How a band moves: until its saddle is found, from there on, and in turns with these where it creeps; and whether the
+    valleys of its saddle are followed first."""
 
     approach: Any
     finish: Any
@@ -49,6 +53,7 @@ class Rules(NamedTuple):
     patience: int
     tangent: Tangent
     beta: float
+    valleys: bool
 
 
 class Search:
@@ -210,9 +215,9 @@ class Search:
         self.evaluations += found.evaluations
         return found
 
-    def described(self, x: Array, position: float) -> StationaryPoint:
+    def described(self, x: Array, position: float, modes: Modes | None = None) -> StationaryPoint:
         """A stationary state with its modes."""
-        modes = self.modes(x)
+        modes = self.modes(x) if modes is None else modes
         value, force, _ = self.problem.look(x)
         self.evaluations += 1
         return StationaryPoint(x, value, float(position), force, modes.values, modes.negative, modes.zero)
@@ -224,14 +229,16 @@ class Search:
         found = self.refined(x, climb=True, tol=tol, steps=LATE if late else EARLY, reach=reach)
         if found.ended != "converged":
             point = StationaryPoint(found.state, np.nan, position, found.residual, np.zeros(0), 0, 0)
+            none = np.zeros_like(x)
             if found.ended == "not finite":
-                return Trial(point, True, "the energy is not finite at the highest point of the path")
+                return Trial(point, none, True, "the energy is not finite at the highest point of the path")
             why = f"the force is still {found.residual * self.problem.units[2]:.1e}"
             why += "" if found.ended in ("far", "stuck", "steps") else f", and {found.ended}"
-            return Trial(point, True, f"the highest point was not refined into a saddle: {why}")
-        point = self.described(found.state, position)
+            return Trial(point, none, True, f"the highest point was not refined into a saddle: {why}")
+        modes = self.modes(found.state)
+        point = self.described(found.state, position, modes)
         why = "" if point.index == 1 else f"it has {point.index or 'no'} negative modes"
-        return Trial(point, self.problem.distance(x, found.state) > own, why)
+        return Trial(point, modes.vectors[0], self.problem.distance(x, found.state) > own, why)
 
     def adopt(self, saddle: StationaryPoint) -> None:
         """Bend the path so that the image nearest to a saddle becomes the saddle, and stays there."""
@@ -243,6 +250,16 @@ class Search:
         self.release()
         self.held[n - 1] = True
         self.restart()
+
+    def follow(self, mode: np.ndarray, tol: float) -> None:
+        """Put the images into the valleys on both sides of the saddle that is held, where they lead to the ends."""
+        n, path = 1 + int(np.flatnonzero(self.held)[0]), np.array(self.path)
+        for side in (path[n::-1], path[n:]):  # views
+            if len(side) > 2:
+                found = valley(self.problem, np.array(side), mode, tol)
+                side[:], self.evaluations = found.path, self.evaluations + found.evaluations
+        self.path = path
+        self._begin(self.method)
 
     def bend(self, n: int, move: Array) -> None:
         """Bend the path at image n."""

@@ -1,12 +1,16 @@
-"""What XLA compiles for the notebooks is kept, one folder for each worker: two processes may write one entry at once.
+"""The pages held to their references: run here, or, with ``--built``, as the build of the book has run them.
 
-``make test`` then puts the folders together, so that ``make book``, which runs the same pages, need not compile them.
-Programs for narrower instructions, which ``make portable`` asks for, are kept in a folder of each set.
+Run here, what XLA compiles is kept, in one folder for each worker, since two processes may write one entry at once, and
+for each set of instructions that ``make portable`` asks for.
 """
 
 import os
 import re
 from pathlib import Path
+
+import nbformat
+import pytest
+from nbval.plugin import IPyNbFile
 
 CACHE = Path(__file__).parents[2] / ".cache"
 SET = re.search(r"--xla_cpu_max_isa=(\w+)", os.environ.get("XLA_FLAGS", ""))
@@ -15,3 +19,50 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE / (SET[1] if SET else "") / 
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--built", help="folder of notebooks that a build has run: compare these, run nothing")
+
+
+class Built:
+    """In place of a kernel: asked to run a cell, it answers with the outputs that the build stored."""
+
+    def __init__(self, notebook):
+        self.cells = (cell for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code")
+
+    def is_alive(self):
+        return True
+
+    def execute_cell_input(self, source, allow_stdin=None):
+        cell = next(self.cells)
+        assert cell.source == source, f"the build ran another cell:\n{cell.source}"
+        # The kinds of output of a notebook are those of the messages that a kernel sends.
+        contents = [dict(output) for output in cell.outputs] + [{"output_type": "status", "execution_state": "idle"}]
+        self.messages = iter(contents)
+        return "built"
+
+    def await_reply(self, msg_id, timeout=None):
+        pass
+
+    def await_idle(self, msg_id, timeout=None):
+        pass
+
+    def get_message(self, stream, timeout=None):
+        content = next(self.messages)
+        return {"msg_type": content["output_type"], "content": content, "parent_header": {"msg_id": "built"}}
+
+    def stop(self):
+        pass
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(file_path, parent):
+    collected = yield
+    folder = parent.config.getoption("built")
+    for notebook in collected if folder else ():
+        if isinstance(notebook, IPyNbFile):
+            notebook.setup = lambda notebook=notebook: setattr(
+                notebook, "kernel", Built(Path(folder) / notebook.path.name)
+            )
+    return collected
