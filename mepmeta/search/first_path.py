@@ -16,18 +16,19 @@ __all__ = ["first_path"]
 BEND, BENDS = 0.1, 6
 
 
-def first_path(problem: Problem, start: Array, end: Array, n_images: int) -> Array:
+def first_path(problem: Problem, start: Array, end: Array, n_images: int, known: Array | None = None) -> Array:
     """Equidistant images on the shortest way; of several, the one whose highest energy is lowest.
 
     Several there are between antipodal spins. They then turn through a direction in which the lowest modes of the start
-    lead, so that no axis of the coordinates decides. A way on which the energy is not finite is bent.
+    lead, ``known`` ones or such as are computed, so that no axis of the coordinates decides. A way on which the energy
+    is not finite is bent.
     """
     t = np.linspace(0, 1, n_images, dtype=start.dtype)
     none = np.zeros((4, *start.shape), start.dtype)
     ways, heights, ambiguous = (np.asarray(a) for a in _ways(problem, start, end, none, t))
     line, energies = ways[0], heights[0]
     if ambiguous:
-        modes = lowest(problem, start, 2, problem.geometry).vectors
+        modes = lowest(problem, start, 2, problem.geometry).vectors if known is None else np.asarray(known)[:2]
         middle = np.concatenate([modes, -modes])
         middle = np.concatenate([middle, none[: 4 - len(middle)]])
         ways, heights, _ = (np.asarray(a) for a in _ways(problem, start, end, middle, t))

@@ -28,7 +28,7 @@ from mepmeta.spectra.modes import POWER_STEPS
 
 __all__ = ["find_mep"]
 
-#: The band moves as a whole until its saddle is found; then every image by itself.
+#: The band moves as a whole until its saddle is found; then, unless its valleys give the rest, every image by itself.
 DEFAULT, FINISH, FALLBACK = LBFGS(memory=10), LBFGS(memory=10, by_image=True), FIRE()
 #: Images of the path; more of them where these turn out to be too few.
 IMAGES = 14, 28, 56
@@ -64,9 +64,10 @@ def find_mep(
 
     The ends are relaxed into minima; a path is laid between them, and a nudged elastic band moves. Where it is highest,
     Newton steps look for a saddle, early, and at no cost to the band if they fail: what they find counts if it is
-    stationary, has exactly one negative mode and lies on the way of the band. An image is then held there while the
-    others converge. A band can converge on a saddle of higher index, since it keeps a symmetry of its start: then the
-    path is bent along a negative mode, and the search goes on.
+    stationary, has exactly one negative mode and lies on the way of the band. An image is then held there, and the
+    others are found from it down its two valleys; where these lead elsewhere, the band goes on. A band can converge on
+    a saddle of higher index, since it keeps a symmetry of its start: then the path is bent along a negative mode, and
+    the search goes on.
 
     .. math:: \text{residual} = \max_{n,i}\,\big|\,(\partial E - (\partial E\cdot\hat\tau)\,\hat\tau)_{n,i}\big|
 
@@ -82,7 +83,7 @@ def find_mep(
         path: a path to start from, shape ``(P, *shape)``, instead of the shortest one; its ends are replaced by
             the relaxed ``start`` and ``end``.
         method: how the band moves, see :mod:`mepmeta.methods`. By default L-BFGS: of the whole band until its saddle is
-            found, then image by image.
+            found, then image by image; and the valleys of the saddle are followed first.
         fallback, patience: the method that takes turns with the first one where the residual has not been reached after
             ``patience`` iterations, by default FIRE; None for none.
         params: metaparameters :math:`(\gamma, \mu, \beta)` of the paper's method in the "scaled" reading of
@@ -168,7 +169,7 @@ def _search(energy: Callable, start: np.ndarray, end: np.ndarray, how: Settings)
     problem = pose(energy, how.geometry, start, end)
     ends = [problem.inside(x) for x in (start, end)]
     ends = [problem.moved_by(x, np.zeros_like(x)) for x in ends]
-    notes, known_ends, evaluations, reached, together = [], None, 4 * POWER_STEPS, True, False
+    notes, known_ends, modes, evaluations, reached, together = [], None, None, 4 * POWER_STEPS, True, False
     try:
         if how.relax_endpoints:
             found = [relaxed(problem, x, how.endpoint_tol, how.max_steps) for x in ends]
@@ -181,6 +182,7 @@ def _search(energy: Callable, start: np.ndarray, end: np.ndarray, how: Settings)
                     off = ", off a saddle" if r.kicks else ""
                     notes.append(f"the {name} moved by {r.moved:.3g} into its minimum{off}")
             together = problem.distance(found[0].state, found[1].state) <= SAME
+            modes = found[0].modes.vectors if reached else None
             found = [public(problem, r) for r in found]
             if reached and not together:  # in units of the minima themselves
                 problem = pose(energy, how.geometry, *(r.state for r in found))
@@ -201,7 +203,7 @@ def _search(energy: Callable, start: np.ndarray, end: np.ndarray, how: Settings)
     rules = Rules(*methods, fallback, how.patience, how.tangent, beta, valleys=own)
     band = None
     for images in IMAGES if how.n_images is None and path is None else (how.n_images,):
-        line = first_path(problem, *ends, images) if path is None else problem.inside(path, axis=1)
+        line = first_path(problem, *ends, images, modes) if path is None else problem.inside(path, axis=1)
         line = _between(ends, line)
         wanted = tolerance(how.tol, TOL, problem, line.dtype)
         with tqdm(total=how.max_steps, disable=not how.progress, desc="band") as bar:

@@ -15,7 +15,7 @@ from mepmeta.search import band
 from mepmeta.search.newton import Stationary, lowest_mode, newton
 from mepmeta.search.relaxation import downhill
 from mepmeta.search.result import StationaryPoint, profile_of
-from mepmeta.search.valley import valley
+from mepmeta.search.valley import valleys
 from mepmeta.spectra.modes import POWER_STEPS, Modes, largest_curvature, lowest
 
 __all__ = ["COARSE", "LATE", "Rules", "Search", "Trial"]
@@ -34,8 +34,7 @@ COARSE = 0.25
 
 
 class Trial(NamedTuple):
-    """A search for the saddle from the highest point of the band: what it found, its lowest mode, whether it is far from
-    there, and why it is not the saddle, or ""."""
+    """What a search from the highest point of the band found, its mode, whether it is far, why it will not do or ""."""
 
     point: StationaryPoint
     mode: np.ndarray
@@ -44,8 +43,7 @@ class Trial(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """How a band moves: until its saddle is found, from there on, and in turns with these where it creeps; and whether the
-    valleys of its saddle are followed first."""
+    """How a band moves: until its saddle is found, from there on, in turns with these; whether valleys are followed."""
 
     approach: Any
     finish: Any
@@ -78,8 +76,7 @@ class Search:
             self.steps, self.evaluations = before.steps, self.evaluations + before.evaluations
             self.history, self.used = [*before.history], [*before.used]
         self.seen = path  # the path that the parts belong to
-        self.parts, self.too_few, self.lost, self._off = None, False, "", None
-        self._at_ends = None
+        self.parts, self.too_few, self.lost, self._off, self._at_ends = None, False, "", None, None
         self.release()
 
     def _real(self, x: float) -> np.ndarray:
@@ -95,8 +92,7 @@ class Search:
 
     def _begin(self, method: Any) -> None:
         """The method with nothing learned."""
-        path = np.asarray(self.path)
-        self.method, self.march = method, begin(method, path, path[1:-1])
+        self.method, self.march = method, begin(method, np.asarray(self.path), np.asarray(self.path)[1:-1])
 
     def release(self) -> None:
         """Let every inner image move."""
@@ -169,8 +165,7 @@ class Search:
         self.used.append((name, k))
         self.bar.update(len(self.history[-1]))
         E, _, F = self.problem.units
-        energies = np.asarray(self.parts.energies)
-        barrier = E * float(energies.max() - energies[0])
+        barrier = E * float(np.max(self.parts.energies) - self.parts.energies[0])
         self.bar.set_postfix(barrier=f"{barrier:.6g}", residual=f"{F * self.residual:.1e}")
 
     def profile(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -225,16 +220,15 @@ class Search:
     def trial(self, position: float, s: np.ndarray, tol: float, late: bool) -> Trial:
         """Look for the saddle from a point of the band; nothing of the band changes."""
         x, own = self.at(position, s), OWN * s[-1]
-        reach = np.inf if late else own
-        found = self.refined(x, climb=True, tol=tol, steps=LATE if late else EARLY, reach=reach)
+        steps, reach = (LATE, np.inf) if late else (EARLY, own)
+        found = self.refined(x, climb=True, tol=tol, steps=steps, reach=reach)
         if found.ended != "converged":
             point = StationaryPoint(found.state, np.nan, position, found.residual, np.zeros(0), 0, 0)
-            none = np.zeros_like(x)
             if found.ended == "not finite":
-                return Trial(point, none, True, "the energy is not finite at the highest point of the path")
+                return Trial(point, x, True, "the energy is not finite at the highest point of the path")
             why = f"the force is still {found.residual * self.problem.units[2]:.1e}"
             why += "" if found.ended in ("far", "stuck", "steps") else f", and {found.ended}"
-            return Trial(point, none, True, f"the highest point was not refined into a saddle: {why}")
+            return Trial(point, x, True, f"the highest point was not refined into a saddle: {why}")
         modes = self.modes(found.state)
         point = self.described(found.state, position, modes)
         why = "" if point.index == 1 else f"it has {point.index or 'no'} negative modes"
@@ -253,12 +247,8 @@ class Search:
 
     def follow(self, mode: np.ndarray, tol: float) -> None:
         """Put the images into the valleys on both sides of the saddle that is held, where they lead to the ends."""
-        n, path = 1 + int(np.flatnonzero(self.held)[0]), np.array(self.path)
-        for side in (path[n::-1], path[n:]):  # views
-            if len(side) > 2:
-                found = valley(self.problem, np.array(side), mode, tol)
-                side[:], self.evaluations = found.path, self.evaluations + found.evaluations
-        self.path = path
+        self.path, count = valleys(self.problem, self.path, 1 + int(np.argmax(self.held)), mode, tol)
+        self.evaluations += count
         self._begin(self.method)
 
     def bend(self, n: int, move: Array) -> None:

@@ -6,15 +6,13 @@ images of a valley follow one from the other, from the saddle down. A band of qu
 once, and creeps along their soft directions.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from jax import Array
 
 from mepmeta.problem import Problem
 from mepmeta.search.newton import newton_step
 
-__all__ = ["Valley", "valley"]
+__all__ = ["valleys"]
 
 #: Newton steps for one image, at most.
 STEPS = 40
@@ -22,72 +20,75 @@ STEPS = 40
 WIDEST = 0.5
 #: A distance is kept to this part of it.
 EXACT = 1e-6
-#: From the last image to the end so many distances of images are right; else the distance is chosen anew, so often.
-LEAST, MOST, ROUNDS = 0.3, 1.5, 3
-#: A valley that is this many times as far from the end as it was thought to be long leads elsewhere.
-LONGEST = 1.0
+#: From the last image to the end so many distances of images are right; else they are chosen anew, so often.
+LEAST, MOST, ROUNDS = 0.75, 1.33, 3
 
 
-class Valley(NamedTuple):
-    """Images from the saddle to the end, both included, whether they are what was looked for, and gradients computed (a
-    product counts two)."""
-
-    path: np.ndarray
-    found: bool
-    evaluations: int
-
-
-def valley(problem: Problem, path: np.ndarray, mode: Array, tol: float) -> Valley:
-    r"""The images of the valley between a saddle, the first of ``path``, and a minimum, the last one.
+def valleys(problem: Problem, path: Array, top: int, mode: Array, tol: float) -> tuple[np.ndarray, int]:
+    r"""The path with its images in the valleys of a saddle, where these lead to its ends, and the gradients computed.
 
     .. math:: \partial E(x_n) \parallel \tau_n,\qquad \mathrm{dist}(x_n, x_{n-1}) = d
 
     Args:
         problem: the energy in its units.
-        path: a guess.
+        path: images in units of the problem; image ``top`` is the saddle.
         mode: the negative mode of the saddle, of any sign.
         tol: largest force across the path on a particle.
 
-    Source: :cite:t:`mueller1979`, :cite:t:`gonzalez1989`.
+    Source: :cite:t:`muller1979`, :cite:t:`gonzalez1989`.
     """
-    end, images, evaluations, guess = path[-1], len(path) - 1, 0, path
-    d = sum(problem.distance(x, y) for x, y in zip(path[:-1], path[1:], strict=True)) / images
+    path, evaluations = np.array(path), 0
+    for side in (path[top::-1], path[top:]):  # views, from the saddle down
+        if len(side) > 2:
+            found, count = _valley(problem, side, mode, tol)
+            side[:], evaluations = np.array(found), evaluations + count
+    return path, evaluations
+
+
+def _valley(problem: Problem, path: np.ndarray, mode: Array, tol: float) -> tuple[np.ndarray, int]:
+    """Of one side; the path itself where the valley leads elsewhere."""
+    guess, evaluations = path, 0
     for _ in range(ROUNDS):
-        way, count, found = _down(problem, guess, mode, d, tol)
+        way, d, count, found = _down(problem, guess, mode, tol)
         evaluations += count
-        left = problem.distance(way[-1], end) / d
-        short = images - len(way)  # images that were not needed
-        if not found or left > LONGEST * images:
+        left, short = problem.distance(way[-1], path[-1]) / d, len(path) - 1 - len(way)
+        if not found or left > len(path):
             break
         if short == 0 and LEAST < left < MOST:
-            return Valley(np.stack([*way, end]), True, evaluations)
+            return np.stack([*way, path[-1]]), evaluations
         # The length of the valley is known now.
-        guess, d = np.stack([*way, *[end] * (short + 1)]), d * (len(way) - 1 + left) / images
-    return Valley(path, False, evaluations)
+        guess = np.stack([*way, *[path[-1]] * (short + 1)])
+    return path, evaluations
 
 
-def _down(problem: Problem, guess: np.ndarray, mode: Array, d: float, tol: float) -> tuple[list, int, bool]:
-    """Images d apart, until they are as many as those of the guess or near its end; gradients; whether all were found."""
+def _down(problem: Problem, guess: np.ndarray, mode: Array, tol: float) -> tuple[list, float, int, bool]:
+    """Images as far apart as the guess says, as many as it has or until near its end, where all of them were found.
+
+    The images, the last distance, gradients computed, and whether all were found.
+    """
     end, way, evaluations = guess[-1], [guess[0]], 1
     level = problem.look(guess[0])[0]
+    lengths = [problem.distance(x, y) for x, y in zip(guess[:-1], guess[1:], strict=True)]
     for n in range(1, len(guess) - 1):
         above = way[-1]
+        d = (problem.distance(above, guess[n]) + sum(lengths[n:])) / (len(guess) - n)
         if n == 1:
             ahead = np.asarray(mode) * np.copysign(1, np.vdot(mode, problem.way(above, guess[1])))
         else:
-            ahead = -np.asarray(problem.way(above, way[-2])) / d
+            ahead = -np.asarray(problem.way(above, way[-2]))
+            ahead /= np.linalg.norm(ahead)
         starts = [_at_distance(problem, above, x, d) for x in (guess[n], problem.moved_by(above, d * ahead))]
         starts = [(problem.look(x)[0], x) for x in starts]
         x = min(starts, key=lambda pair: (not np.isfinite(pair[0]), pair[0]))[1]
         x, energy, count, found = _on_sphere(problem, above, x, d, tol)
         evaluations += 2 + count
         if not (found and energy < level):
-            return way, evaluations, False
+            return way, d, evaluations, False
         level = energy
         way.append(x)
         if problem.distance(x, end) < LEAST * d:
             break
-    return way, evaluations, True
+    return way, d, evaluations, True
 
 
 def _at_distance(problem: Problem, centre: Array, x: Array, d: float) -> Array:
@@ -100,10 +101,10 @@ def _at_distance(problem: Problem, centre: Array, x: Array, d: float) -> Array:
 
 
 def _on_sphere(problem: Problem, centre: Array, x: Array, d: float, tol: float) -> tuple[Array, float, int, bool]:
-    r"""The state of least energy at distance d from the centre: it, its energy, gradients computed, whether it was found.
+    r"""The state of least energy at distance d from the centre, its energy, gradients computed, whether it was found.
 
-    Newton steps on the sphere, whose curvature adds :math:`\partial_\tau E/d` to that of the energy. A step also takes up
-    what the distance is off by, so the sphere itself is never computed.
+    Newton steps on the sphere, whose curvature adds :math:`\partial_\tau E/d` to that of the energy. A step also takes
+    up what the distance is off by, so the sphere itself is never computed.
     """
 
     def look(x: Array) -> tuple:

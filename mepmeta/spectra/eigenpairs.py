@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy as sp
 
-from mepmeta.spectra.factors import ACCURATE, SIGNS, factorised
+from mepmeta.spectra.factors import ACCURATE, SIGNS, factorised, one_thread
 
 __all__ = ["DENSE", "ZERO", "eigenpairs", "lowest_eigenpairs", "near_lowest", "reproducible"]
 
@@ -15,8 +15,8 @@ DENSE = 600
 ZERO = 1e-7
 #: Eigenvalues within this part of each other belong to one space, in which the modes are chosen by their coordinates.
 DEGENERATE = 1e-4
-#: Solves that a rough lowest mode may take.
-SOLVES = 30
+#: Solves that a rough lowest mode takes, at least and at most.
+FEWEST, SOLVES = 3, 30
 
 
 def lowest_eigenpairs(H: sp.sparse.csc_array, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -29,6 +29,7 @@ def lowest_eigenpairs(H: sp.sparse.csc_array, k: int) -> tuple[np.ndarray, np.nd
     return eigenpairs(H, k)[:2]
 
 
+@one_thread
 def eigenpairs(H: sp.sparse.csc_array, k: int) -> tuple[np.ndarray, np.ndarray, float]:
     """The k lowest eigenvalues of a sparse symmetric matrix, ascending; their eigenvectors as columns; its norm.
 
@@ -63,27 +64,29 @@ def eigenpairs(H: sp.sparse.csc_array, k: int) -> tuple[np.ndarray, np.ndarray, 
     return values[:k], vectors[:, :k], largest
 
 
-def near_lowest(H: sp.sparse.csc_array, v: np.ndarray) -> np.ndarray:
-    """The lowest eigenvector of a sparse symmetric matrix, to a twentieth of its eigenvalue, from near it.
+@one_thread
+def near_lowest(H: sp.sparse.csc_array, v: np.ndarray | None) -> np.ndarray:
+    """The lowest eigenvector of a sparse symmetric matrix, to a twentieth of its eigenvalue, from near it or nothing.
 
     Within the residual of v there is an eigenvalue; a shift to below that, which the signs of factors confirm, makes
-    every solve bring v nearer to the lowest one that it has a part along. That there is none below, signs say again.
+    every solve bring v nearer to the lowest one that it has a part along. Of another symmetry it has none along the
+    lowest one, so two vectors of no symmetry come along.
     """
-    v = v / np.linalg.norm(v)
-    value = v @ (H @ v)
-    off = np.linalg.norm(H @ v - value * v) + 1e-3 * abs(H).max()
-    lu, shift = _below(H, value, off, SIGNS)
-    for _ in range(SOLVES):
-        v = lu.solve(v)
-        v /= np.linalg.norm(v)
-        Hv = H @ v
-        value = v @ Hv
-        if np.linalg.norm(Hv - value * v) <= 0.05 * abs(value):
+    n, value, off = H.shape[0], 0.0, 1e-2 * abs(H).sum(axis=0).max()
+    some = np.random.default_rng(0).standard_normal((n, 3)) / np.sqrt(n)
+    if v is not None:
+        some[:, 0] = v = v / np.linalg.norm(v)
+        value = v @ (H @ v)
+        off = np.linalg.norm(H @ v - value * v) + 1e-3 * abs(H).max()
+    lu, _ = _below(H, value, off, SIGNS)
+    for turn in range(SOLVES):
+        some = np.linalg.qr(lu.solve(some))[0]
+        values, turned = np.linalg.eigh(some.T @ (H @ some))
+        some = some @ turned
+        v = some[:, 0]
+        if turn >= FEWEST and np.linalg.norm(H @ v - values[0] * v) <= 0.05 * abs(values[0]):
             break
-    # A guess without a part along the lowest one, of another symmetry, never leads to it: are there lower ones? There
-    # are none below the shift.
-    lower = value - 0.1 * abs(value)
-    return eigenpairs(H, 1)[1][:, 0] if shift < lower and _lower(H, lower) else v
+    return v
 
 
 def _shifted(H: sp.sparse.csc_array, value: float) -> sp.sparse.csc_array:

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache, wraps
 from typing import NamedTuple
 
 import numpy as np
 import scipy as sp
+from threadpoolctl import ThreadpoolController
 
-__all__ = ["ACCURATE", "SIGNS", "LogDeterminant", "factorised", "log_determinant"]
+__all__ = ["ACCURATE", "SIGNS", "LogDeterminant", "factorised", "log_determinant", "one_thread"]
 
 #: A factorisation without pivoting has to solve a linear system to this relative residual; where only the signs count,
 #: next to an eigenvalue, to the other one.
 ACCURATE, SIGNS = 1e-9, 1e-3
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    sp.sparse.linalg  # noqa: B018  (SciPy loads its BLAS with it)
+    return ThreadpoolController()
+
+
+def one_thread(f: Callable) -> Callable:
+    """``f`` with one thread of BLAS: the blocks of sparse factors are small, and more threads wait for each other."""
+
+    @wraps(f)
+    def call(*args: object, **kwargs: object) -> object:
+        with _blas().limit(limits=1, user_api="blas"):
+            return f(*args, **kwargs)
+
+    return call
 
 
 class LogDeterminant(NamedTuple):
@@ -38,6 +58,7 @@ def factorised(A: sp.sparse.csc_array, accurate: float = ACCURATE) -> sp.sparse.
     return lu
 
 
+@one_thread
 def log_determinant(H: sp.sparse.csc_array, across: np.ndarray | None = None) -> LogDeterminant:
     r"""The log-determinant of a symmetric matrix, and its number of negative eigenvalues, without an eigenvalue.
 

@@ -164,13 +164,13 @@ def _spectrum(energy: Callable, x: Array, k: int, geometry: Geometry) -> tuple[n
 
 
 def softest(energy: Callable, x: Array, guess: np.ndarray | None, geometry: Geometry) -> tuple[Array, np.ndarray, int]:
-    """The lowest mode, roughly, from a guess of its coordinates: the mode, these, and the products it took."""
+    """The lowest mode, roughly, from a guess of its coordinates or none: it, its own, and the products it took."""
     n = degrees_of_freedom(geometry, x.shape, x.dtype)
-    if not is_local(energy, geometry) or n <= DENSE or guess is None:
+    if not is_local(energy, geometry) or n <= DENSE:
         _, c, _, products = _spectrum(energy, x, 1, geometry)
     else:
         live, c, products = live_coordinates(energy, n), np.zeros((n, 1)), 1
-        c[live, 0] = near_lowest(matrix(energy, x, geometry)[live][:, live], guess[live])
+        c[live, 0] = near_lowest(matrix(energy, x, geometry)[live][:, live], None if guess is None else guess[live])
     return tangents(x, c, geometry)[0], c[:, 0], products
 
 
