@@ -86,7 +86,7 @@ def _down(problem: Problem, guess: np.ndarray, mode: Array, tol: float) -> tuple
             return way, d, evaluations, False
         level = energy
         way.append(x)
-        if problem.distance(x, end) < LEAST * d:
+        if n < len(guess) - 2 and problem.distance(x, end) < MOST * d:
             break
     return way, d, evaluations, True
 
@@ -116,7 +116,7 @@ def _on_sphere(problem: Problem, centre: Array, x: Array, d: float, tol: float) 
     radius, evaluations = WIDEST * d, 1
     energy, force, g, tau, distance = look(x)
     for _ in range(STEPS):
-        if not np.isfinite(force) or (force <= tol and abs(distance - d) <= EXACT * d):
+        if not np.isfinite(force) or radius < EXACT * d or (force <= tol and abs(distance - d) <= EXACT * d):
             break
         slope = float(np.vdot(g, tau))  # of the energy towards the centre; its multiplier on the sphere
         bond = np.copysign(max(abs(slope) / distance, np.finfo(x.dtype).tiny), slope)
@@ -125,7 +125,8 @@ def _on_sphere(problem: Problem, centre: Array, x: Array, d: float, tol: float) 
         there = look(after)
         evaluations += 1 + 2 * int(step.products)
         rise = there[0] - energy + slope * (there[4] - distance)
-        if there[1] <= max(force, tol) or rise <= 0:
+        off, off_there = max(force, tol, abs(distance - d)), max(there[1], abs(there[4] - d))  # curvatures are about 1
+        if off_there <= off or rise <= 0:
             x, (energy, force, g, tau, distance) = after, there
         else:
             radius /= 4
