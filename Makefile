@@ -13,6 +13,7 @@ BENCH := .venv-bench
 BENCH_READY := $(BENCH)/.installed
 HTML := _build/html
 BUILT := $(HTML)/.built
+RAN := _build/.jupyter_cache
 
 # The first of these that runs and is new enough; looked up only when .venv has to be made.
 PYTHON = $(shell for p in python3.11 python3; do \
@@ -27,7 +28,7 @@ NOTEBOOK := JUPYTER_PREFER_ENV_PATH=1 TQDM_DISABLE=1 MPLBACKEND=module://matplot
 CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
     JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1 TF_CPP_MIN_LOG_LEVEL=3
 
-.PHONY: help book serve test unit portable reference bench bench-training tune clean
+.PHONY: help book serve test unit narrow alone portable reference bench bench-training tune clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -41,9 +42,10 @@ $(READY): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-# Built anew when anything changed that a page reads; then --all, because a page that is unchanged has to run again where
-# mepmeta changed. -W -n: a warning or a dead reference fails.
+# Built anew when anything changed that a page reads. Then every page runs, also one that is unchanged itself: --all, and
+# no cache. -W -n: a warning or a dead reference fails.
 $(BUILT): $(READY) _config.yml _toc.yml $(shell find book mepmeta benchmarks -type f -not -name '*.pyc')
+	rm -rf $(RAN)
 	$(NOTEBOOK) $(CACHE) $(BIN)/jupyter-book build . --all -W -n --keep-going
 	@touch $@
 
@@ -58,7 +60,7 @@ serve: $(READY) ## show the built book on this machine, http://127.0.0.1:PORT
 test: $(READY) ## lint, unit tests and doctests, every page against its reference outputs
 	$(BIN)/ruff check .
 	$(MAKE) -j 2 unit book
-	$(BIN)/pytest --nbval tests/notebooks --built _build/jupyter_execute/book
+	$(BIN)/pytest --nbval tests/notebooks --built=$(RAN)
 
 unit: $(READY) ## unit tests and doctests alone
 	$(BIN)/pytest -n $(JOBS) --dist loadscope
@@ -74,10 +76,15 @@ $(NOTEBOOK) XLA_FLAGS=$(addprefix --xla_cpu_max_isa=,$(1)) taskset -c $(2) $(BIN
     tests/notebooks -n $(3) --dist loadscope
 endef
 
-portable: $(READY) ## the tests as other processors run them, on one core and on two; then a wheel in an empty environment
+narrow: $(READY)
 	$(call other_processor,SSE4_2,0,1)
+
+alone: $(READY)
+	$(call other_processor,,1,1)
+
+portable: $(READY) ## the tests as other processors run them, on one core and on two; then a wheel in an empty environment
+	$(MAKE) -j 2 narrow alone
 	$(call other_processor,AVX2,0-1,2)
-	$(call other_processor,,0,1)
 	@echo "== wheel"
 	$(BIN)/python tests/wheel.py
 

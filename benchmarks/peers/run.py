@@ -163,6 +163,19 @@ def stage_machine() -> None:
         found = fresh.ask({"task": "compiling", "options": {"n": 30, "images": 12}})
     row = {key.replace(" ", "_") + "_s": value for key, value in found.items()}
     write(DATA / "compiling.csv", [{"spins": 900, "images": 12, **row}], "seconds of first and second calls, one core")
+    stage_answer()
+
+
+def stage_answer() -> None:
+    """Fresh processes, in turn, each with one problem of the test half: the first skyrmion."""
+    name, rows = problems("skyrmion", "test")[0], []
+    settings = json.loads(SETTINGS.read_text())["spirit-skyrmion"][0]
+    for turn in range(ROUNDS):
+        for code, chosen in (("mepmeta", {}), ("spirit", settings)):
+            with Worker(CORES[1], fresh=True) as fresh:
+                found = fresh.ask({"task": "answer", "code": code, "problem": name, "settings": chosen})
+                rows.append({"code": code, "problem": name, "turn": turn, **found})
+    write(DATA / "answer.csv", rows, "CPU seconds of fresh processes on one core: loading, first solution, a second")
 
 
 def stage_learning() -> None:
@@ -179,7 +192,7 @@ def stage_convergence() -> None:
 
 
 STAGES = {"agreement": stage_agreement, "iteration": stage_iteration, "machine": stage_machine,
-          "learning": stage_learning, "convergence": stage_convergence}  # fmt: skip
+          "answer": stage_answer, "learning": stage_learning, "convergence": stage_convergence}  # fmt: skip
 
 
 def main() -> None:

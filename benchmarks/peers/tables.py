@@ -4,13 +4,16 @@
 """
 
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 import numpy as np
 
 from benchmarks.peers.records import read
 
-__all__ = ["TARGETS", "Target", "failures", "per_problem", "profile", "ratio", "report", "solved_line", "targets"]
+__all__ = [
+    "TARGETS", "Target", "failures", "first_answer", "per_problem", "profile", "ratio", "report", "solved_line", "targets",
+]  # fmt: skip
 
 Rows = list[dict]
 
@@ -161,6 +164,12 @@ def targets(iteration: Rows, convergence: Rows) -> list[Target]:
     return found
 
 
+def first_answer(rows: list[dict], code: str) -> tuple[float, float]:
+    """CPU seconds of a whole process until it has its answer, and of the same problem again: medians."""
+    mine = [r for r in rows if r["code"] == code]
+    return median(r["loading_s"] + r["first_s"] for r in mine), median(r["second_s"] for r in mine)
+
+
 def _columns(rows: list[list[str]]) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join("  ".join(x.ljust(w) for x, w in zip(row, widths, strict=True)).rstrip() for row in rows)
@@ -191,6 +200,10 @@ def report(data: Path) -> str:
     out.append(_columns(rows))
     out += ["", "Seconds of the first call and the second: " + ", ".join(
         f"{k[:-2].replace('_', ' ')} {v:.2f}" for k, v in compiling[0].items() if k.endswith("_s"))]  # fmt: skip
+    answer = read(data / "answer.csv")[1]
+    seconds = {code: first_answer(answer, code) for code in ("mepmeta", "spirit")}
+    out += ["", "CPU seconds of a whole process until its answer, and of the same again: " + ", ".join(
+        f"{code} {whole:.2f} and {again:.2f}" for code, (whole, again) in seconds.items())]  # fmt: skip
     out += ["", "Targets"]
     out.append(_columns([["what", "target", "measured", "verdict", ""], *(
         [t.what, f"{t.goal:g}", f"{t.measured:.2f}", t.verdict, t.note] for t in targets(iteration, convergence)

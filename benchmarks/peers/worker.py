@@ -79,6 +79,8 @@ def answer(job: dict) -> object:
     if job["task"] == "solve":
         outcomes = solve.solve(job["code"], load(job["problem"]), job["settings"], **job.get("options", {}))
         return [outcome._asdict() for outcome in outcomes]
+    if job["task"] == "answer":
+        return solve.answer(job["code"], load(job["problem"]), job["settings"])
     if job["task"] == "agree":
         return agreement.agree(job["code"], job["problem"])
     where = learning if job["task"] == "loss_and_gradient" else cost

@@ -165,7 +165,8 @@ class Search:
         self.used.append((name, k))
         self.bar.update(len(self.history[-1]))
         E, _, F = self.problem.units
-        barrier = E * float(np.max(self.parts.energies) - self.parts.energies[0])
+        energies = np.asarray(self.parts.energies)
+        barrier = E * float(energies.max() - energies[0])
         self.bar.set_postfix(barrier=f"{barrier:.6g}", residual=f"{F * self.residual:.1e}")
 
     def profile(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -204,8 +205,7 @@ class Search:
 
     def refined(self, x: Array, *, climb: bool, tol: float, steps: int, reach: float = np.inf) -> Stationary:
         """The stationary state near x, a saddle or a minimum."""
-        rule = lowest_mode(self.problem) if climb else None
-        tol = max(SHARPER * tol, self.rounding)
+        rule, tol = lowest_mode(self.problem) if climb else None, max(SHARPER * tol, self.rounding)
         found = newton(self.problem, x, tol=tol, max_steps=steps, rule=rule, reach=reach)
         self.evaluations += found.evaluations
         return found

@@ -22,24 +22,29 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 
 def pytest_addoption(parser):
-    parser.addoption("--built", help="folder of notebooks that a build has run: compare these, run nothing")
+    parser.addoption("--built", help="the cache of a build of the book: compare what it has run, run nothing")
+
+
+def code(notebook):
+    return [cell for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
 
 
 class Built:
     """In place of a kernel: asked to run a cell, it answers with the outputs that the build stored."""
 
-    def __init__(self, notebook):
-        self.cells = (cell for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code")
+    def __init__(self, reference, folder):
+        wanted = [cell.source for cell in code(reference)]
+        ran = (code(notebook) for notebook in sorted(Path(folder).glob("executed/*/base.ipynb")))
+        self.cells = next((iter(cells) for cells in ran if [cell.source for cell in cells] == wanted), None)
+        assert self.cells, f"the build did not run {reference.stem} with the cells of its reference; run: make reference"
 
     def is_alive(self):
         return True
 
     def execute_cell_input(self, source, allow_stdin=None):
-        cell = next(self.cells)
-        assert cell.source == source, f"the build ran another cell:\n{cell.source}"
         # The kinds of output of a notebook are those of the messages that a kernel sends.
-        contents = [dict(output) for output in cell.outputs] + [{"output_type": "status", "execution_state": "idle"}]
-        self.messages = iter(contents)
+        contents = [dict(output) for output in next(self.cells).outputs]
+        self.messages = iter([*contents, {"output_type": "status", "execution_state": "idle"}])
         return "built"
 
     def await_reply(self, msg_id, timeout=None):
@@ -62,7 +67,5 @@ def pytest_collect_file(file_path, parent):
     folder = parent.config.getoption("built")
     for notebook in collected if folder else ():
         if isinstance(notebook, IPyNbFile):
-            notebook.setup = lambda notebook=notebook: setattr(
-                notebook, "kernel", Built(Path(folder) / notebook.path.name)
-            )
+            notebook.setup = lambda notebook=notebook: setattr(notebook, "kernel", Built(notebook.path, folder))
     return collected
