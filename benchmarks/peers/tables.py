@@ -12,7 +12,8 @@ import numpy as np
 from benchmarks.peers.records import read
 
 __all__ = [
-    "TARGETS", "Target", "failures", "first_answer", "per_problem", "profile", "ratio", "report", "solved_line", "targets",
+    "TARGETS", "Target", "failures", "first_answer", "per_problem", "profile", "ratio", "report", "solved_line",
+    "targets",
 ]  # fmt: skip
 
 Rows = list[dict]

@@ -95,7 +95,7 @@ def _at_distance(problem: Problem, centre: Array, x: Array, d: float) -> Array:
     """The state x moved to about this distance from the centre."""
     for _ in range(2):
         way = np.asarray(problem.way(x, centre))
-        distance = np.linalg.norm(way)
+        distance = float(np.linalg.norm(way)) or 1.0  # it may be the centre itself
         x = problem.moved_by(x, (1 - d / distance) * way)
     return x
 
@@ -109,7 +109,7 @@ def _on_sphere(problem: Problem, centre: Array, x: Array, d: float, tol: float) 
 
     def look(x: Array) -> tuple:
         way = np.asarray(problem.way(x, centre))
-        distance = float(np.linalg.norm(way))
+        distance = float(np.linalg.norm(way)) or 1.0
         energy, force, g = problem.look(x, way / distance)
         return energy, force, np.asarray(g), way / distance, distance
 
