@@ -217,3 +217,21 @@ def test_a_guess_of_another_symmetry_does_not_hide_the_lowest_mode():
     found = eigenpairs.near_lowest(H, other)
     exact = -0.3 + 4 * np.sin(np.pi / (2 * (n + 1))) ** 2
     assert found @ (H @ found) == pytest.approx(exact, rel=0.05) and np.linalg.norm(found[:n]) < 1e-3
+
+
+@pytest.mark.parametrize("guess", [False, True])
+def test_the_rough_lowest_mode_is_the_lowest(guess):
+    """From nothing, or from near it: apart from the others, whatever signs they have."""
+    rng = np.random.default_rng(0)
+    values = np.concatenate([[-0.4, -0.1, 0.02], rng.uniform(0.05, 8, 997)])
+    A = sp.diags_array(values).tocsc()
+    turn = np.eye(1000)
+    for i in range(0, 998, 3):  # nearly diagonal, so that the modes are known and sparse
+        c, s = np.cos(0.3 * i), np.sin(0.3 * i)
+        turn[[i, i + 1]] = c * turn[[i, i + 1]] + s * np.array([[1], [-1]]) * turn[[i + 1, i]]
+    turn = sp.csc_array(turn)
+    H = sp.csc_array(turn @ A @ turn.T)
+    lowest = turn.toarray()[:, 0]
+    start = lowest + 0.3 * rng.standard_normal(1000) / np.sqrt(1000) if guess else None
+    found = eigenpairs.near_lowest(H, start)
+    assert abs(found @ lowest) > 0.99
