@@ -13,6 +13,7 @@ from mepmeta import methods, paths, tangents
 from mepmeta.barrier import Maximum, barrier, highest_point, segment_maximum
 from mepmeta.energies import single_spin
 from mepmeta.geometry import Flat, Geometry, Spheres, angles_to_spin, spin_to_angles
+from mepmeta.limit import rate_limit
 from mepmeta.loss import convergence_rates, loss, loss_and_gradient, overestimate
 from mepmeta.magnets.examples import FILM_PUBLISHED, pd_fe_ir111
 from mepmeta.magnets.heisenberg import Bond, Heisenberg
