@@ -40,7 +40,7 @@ def rate_limit(
 
     Near a minimum energy path one iteration multiplies what the path is off by with the derivative of the map M. What
     counts is what lies across the path: images that slide along it leave the barrier as it is, if the springs hold them
-    in place. The barrier errs by the square of that, hence the square. Unlike the loss of a few iterations this knows no
+    in place. The barrier errs by the square of that, hence the square. Unlike the loss of a few iterations this has no
     start and no noise; it does not see how long it takes until the slowest mode is alone.
 
     By ``params`` it can be differentiated once: with left and right eigenvectors :math:`l, r`
