@@ -42,7 +42,7 @@ def _decide(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint | 
     next_trial = tol
     if climb:
         search.run(tol, at_most=1)
-        next_trial = min(FIRST, EASED * search.largest)
+        next_trial = min(FIRST, EASED * max(FIRST, search.largest))  # at once on a path that is nearly there
     while True:
         arrived = search.run(max(tol, next_trial))
         if not np.isfinite(search.residual):

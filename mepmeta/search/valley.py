@@ -20,8 +20,9 @@ STEPS = 40
 WIDEST = 0.5
 #: A distance is kept to this part of it.
 EXACT = 1e-6
-#: From the last image to the end so many distances of images are right; else they are chosen anew, so often.
-LEAST, MOST, ROUNDS = 0.75, 1.33, 3
+#: The last image may be farther from the end, or nearer to it, than from the one before by this factor; beyond,
+#: distances are chosen anew, so often; and what is more uneven than the last factor is no path.
+EVEN, ROUNDS, UNEVEN = 1.33, 3, 3.0
 
 
 def valleys(problem: Problem, path: Array, top: int, mode: Array, tol: float) -> tuple[np.ndarray, int]:
@@ -47,18 +48,21 @@ def valleys(problem: Problem, path: Array, top: int, mode: Array, tol: float) ->
 
 def _valley(problem: Problem, path: np.ndarray, mode: Array, tol: float) -> tuple[np.ndarray, int]:
     """Of one side; the path itself where the valley leads elsewhere."""
-    guess, evaluations = path, 0
+    guess, evaluations, best = path, 0, (np.log(UNEVEN), path)
     for _ in range(ROUNDS):
         way, d, count, found = _down(problem, guess, mode, tol)
         evaluations += count
         left, short = problem.distance(way[-1], path[-1]) / d, len(path) - 1 - len(way)
         if not found or left > len(path):
             break
-        if short == 0 and LEAST < left < MOST:
-            return np.stack([*way, path[-1]]), evaluations
+        uneven = abs(np.log(max(left, EXACT)))
+        if short == 0 and uneven < best[0]:
+            best = uneven, np.stack([*way, path[-1]])
+            if uneven < np.log(EVEN):
+                break
         # The length of the valley is known now.
         guess = np.stack([*way, *[path[-1]] * (short + 1)])
-    return path, evaluations
+    return best[1], evaluations
 
 
 def _down(problem: Problem, guess: np.ndarray, mode: Array, tol: float) -> tuple[list, float, int, bool]:
@@ -77,16 +81,17 @@ def _down(problem: Problem, guess: np.ndarray, mode: Array, tol: float) -> tuple
         else:
             ahead = -np.asarray(problem.way(above, way[-2]))
             ahead /= np.linalg.norm(ahead)
-        starts = [_at_distance(problem, above, x, d) for x in (guess[n], problem.moved_by(above, d * ahead))]
+        # As guessed, straight ahead, or straight to the end: near a minimum a valley may turn into a softer direction.
+        starts = [_at_distance(problem, above, x, d) for x in (guess[n], problem.moved_by(above, d * ahead), end)]
         starts = [(problem.look(x)[0], x) for x in starts]
         x = min(starts, key=lambda pair: (not np.isfinite(pair[0]), pair[0]))[1]
         x, energy, count, found = _on_sphere(problem, above, x, d, tol)
-        evaluations += 2 + count
+        evaluations += len(starts) + count
         if not (found and energy < level):
             return way, d, evaluations, False
         level = energy
         way.append(x)
-        if n < len(guess) - 2 and problem.distance(x, end) < MOST * d:
+        if n < len(guess) - 2 and problem.distance(x, end) < EVEN * d:
             break
     return way, d, evaluations, True
 
