@@ -16,6 +16,8 @@ __all__ = ["valleys"]
 
 #: Newton steps for one image, at most.
 STEPS = 40
+#: The force, in units of force, at which one image may be told from another.
+ROUGHLY = 1e-3
 #: A step is at most this part of the distance of two images.
 WIDEST = 0.5
 #: A distance is kept to this part of it.
@@ -83,10 +85,15 @@ def _down(problem: Problem, guess: np.ndarray, mode: Array, tol: float) -> tuple
             ahead /= np.linalg.norm(ahead)
         # As guessed, straight ahead, or straight to the end: near a minimum a valley may turn into a softer direction.
         starts = [_at_distance(problem, above, x, d) for x in (guess[n], problem.moved_by(above, d * ahead), end)]
-        starts = [(problem.look(x)[0], x) for x in starts]
-        x = min(starts, key=lambda pair: (not np.isfinite(pair[0]), pair[0]))[1]
+        evaluations += len(starts)
+        starts.sort(key=lambda x: np.nan_to_num(problem.look(x)[0], nan=np.inf))
+        x = starts[0]
+        if n == 1:  # next to the saddle there may be a ridge ahead, and a valley beside it: the lower one of two
+            several = [_on_sphere(problem, above, x, d, max(tol, ROUGHLY)) for x in starts[:2]]
+            evaluations += sum(count for _, _, count, _ in several)
+            x = min(several, key=lambda one: (not one[3], one[1]))[0]
         x, energy, count, found = _on_sphere(problem, above, x, d, tol)
-        evaluations += len(starts) + count
+        evaluations += count
         if not (found and energy < level):
             return way, d, evaluations, False
         level = energy
