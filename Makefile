@@ -45,9 +45,9 @@ $(READY): requirements.txt pyproject.toml
 # Built anew when anything changed that a page reads. Then every page runs, also one that is unchanged itself: --all, and
 # no cache. -W -n: a warning or a dead reference fails.
 $(BUILT): $(READY) _config.yml _toc.yml $(shell find book mepmeta benchmarks -type f -not -name '*.pyc')
-	rm -rf $(RAN)
+	rm -rf $(RAN) && mkdir -p _build && touch _build/.begun
 	$(NOTEBOOK) $(CACHE) $(BIN)/jupyter-book build . --all -W -n --keep-going
-	@touch $@
+	@mv _build/.begun $@  # what is edited during the build is newer
 
 book: $(BUILT) ## build the book: every page executed, warnings are errors
 	@echo "The book: $(CURDIR)/$(HTML)/index.html   (or: make serve)"

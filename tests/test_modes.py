@@ -219,6 +219,14 @@ def test_a_guess_of_another_symmetry_does_not_hide_the_lowest_mode():
     assert found @ (H @ found) == pytest.approx(exact, rel=0.05) and np.linalg.norm(found[:n]) < 1e-3
 
 
+@pytest.mark.parametrize("lowest", [-0.03, -0.3, -1.0])
+def test_an_exact_mode_for_a_guess_does_not_hide_a_lower_one(lowest):
+    """Among many others near by."""
+    H = sp.csc_array(sp.diags_array(np.concatenate([[0.1, lowest], np.linspace(0.11, 8, 5000)])))
+    found = eigenpairs.near_lowest(H, np.eye(1, 5002)[0])
+    assert abs(found[1]) > 0.9
+
+
 @pytest.mark.parametrize("guess", [False, True])
 def test_the_rough_lowest_mode_is_the_lowest(guess):
     """From nothing, or from near it: apart from the others, whatever signs they have."""

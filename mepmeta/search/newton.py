@@ -171,8 +171,9 @@ def newton(
         _, size, g_after = problem.look(after)
         evaluations, steps = evaluations + 2 * int(step.products) + 1, steps + 1
         both, moved = np.asarray(g) + np.asarray(g_after), float(np.linalg.norm(p))
-        work = 2 * np.vdot(v, both) * np.vdot(v, p) - np.vdot(both, p)  # of the turned force, twice
-        if np.isfinite(size) and (work >= 0 or size <= residual):
+        fine = bool(np.isfinite(size))
+        # The work of the turned force, twice.
+        if fine and (size <= residual or 2 * np.vdot(v, both) * np.vdot(v, p) - np.vdot(both, p) >= 0):
             radius = min(2 * radius, widest) if moved > 0.7 * radius else radius
             x, g, residual, moved_since = after, g_after, size, moved_since + moved
             if np.isfinite(reach) and problem.distance(start, x) > reach:

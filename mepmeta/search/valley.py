@@ -86,7 +86,9 @@ def _down(problem: Problem, guess: np.ndarray, mode: Array, tol: float) -> tuple
         # As guessed, straight ahead, or straight to the end: near a minimum a valley may turn into a softer direction.
         starts = [_at_distance(problem, above, x, d) for x in (guess[n], problem.moved_by(above, d * ahead), end)]
         evaluations += len(starts)
-        starts.sort(key=lambda x: np.nan_to_num(problem.look(x)[0], nan=np.inf))
+        energies = [problem.look(x)[0] for x in starts]
+        order = sorted(range(len(starts)), key=lambda k: (not np.isfinite(energies[k]), energies[k]))
+        starts = [starts[k] for k in order]
         x = starts[0]
         if n == 1:  # next to the saddle there may be a ridge ahead, and a valley beside it: the lower one of two
             several = [_on_sphere(problem, above, x, d, max(tol, ROUGHLY)) for x in starts[:2]]
