@@ -42,9 +42,10 @@ $(READY): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-# Built anew when anything changed that a page reads. Then every page runs, also one that is unchanged itself: --all, and
+# Built anew when anything changed that a page reads, or was taken away. Then every page runs, also one that is unchanged itself: --all, and
 # no cache. -W -n: a warning or a dead reference fails.
-$(BUILT): $(READY) _config.yml _toc.yml $(shell find book mepmeta benchmarks -type f -not -name '*.pyc')
+$(BUILT): $(READY) _config.yml _toc.yml $(shell find book mepmeta benchmarks -type f -not -name '*.pyc') \
+    $(shell find book -type d)
 	rm -rf $(RAN) && mkdir -p _build && touch _build/.begun
 	$(NOTEBOOK) $(CACHE) $(BIN)/jupyter-book build . --all -W -n --keep-going
 	@mv _build/.begun $@  # what is edited during the build is newer

@@ -185,6 +185,8 @@ def has_second_derivatives(energy: Callable, x: Array) -> bool:
     """Whether JAX can differentiate the energy twice; one that another program computes may give forces only."""
     try:
         jax.eval_shape(_second_derivative, energy, x)
+        if "custom_vjp" in str(jax.make_jaxpr(energy)(x)):  # of a rule for the rule JAX says so when it makes a program
+            jax.jit(_second_derivative).lower(energy, x)
     except (TypeError, ValueError, NotImplementedError):
         return False
     return True

@@ -44,12 +44,19 @@ def quadratic(A, b, x):
 
 @pytest.mark.parametrize("gamma", [0.05, 0.3, 0.6])
 def test_a_channel_of_constant_width(gamma):
-    r"""Across a straight channel with curvatures :math:`h` the map is :math:`1 - \gamma h`."""
+    r"""Across a straight channel with curvatures :math:`h` the map is :math:`1 - \gamma h`.
+
+    A slope b along it couples an image to its neighbours, whose distance turns the central tangent:
+    :math:`F_n = -h\,y_n + b_n\,(y_{n+1} - y_{n-1})/2d`.
+    """
     h = jnp.array([0.5, 2.0, 4.0])
     energy = jax.tree_util.Partial(quadratic, jnp.diag(h), jnp.asarray(0.3))
     path = mm.straight_path(jnp.zeros(4), jnp.array([2 * jnp.pi, 0, 0, 0]), 9)
     found = mm.rate_limit(energy, path, mm.NEBParams(gamma, 0.1, 2.0), tangent="central")
-    assert found == pytest.approx(float(jnp.max((1 - gamma * h) ** 2)), abs=0.35)  # slopes couple neighbours
+    slope = 0.3 * np.sin(np.asarray(path[1:-1, 0])) / (2 * np.pi / 4)
+    turned = slope[:, None] * (np.eye(7, k=1) - np.eye(7, k=-1))
+    radius = max(np.abs(np.linalg.eigvals(np.eye(7) + gamma * (turned - k * np.eye(7)))).max() for k in h)
+    assert found == pytest.approx(radius**2, rel=1e-9)
     flat = jax.tree_util.Partial(quadratic, jnp.diag(h), jnp.asarray(0.0))
     found = mm.rate_limit(flat, path, mm.NEBParams(gamma, 0.1, 2.0), tangent="central")
     assert found == pytest.approx(float(jnp.max((1 - gamma * h) ** 2)), abs=1e-12)

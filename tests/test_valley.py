@@ -53,6 +53,7 @@ def test_images_lie_on_the_lines_of_steepest_descent():
 def test_every_image_is_a_lowest_one_at_its_distance_from_the_one_above(n):
     """No state near an image, and as far from the image above it, has less energy; and distances are nearly equal."""
     r = mm.find_mep(ring, *ENDS, n_images=n, progress=False)
+    assert r.methods[-1] == ("LBFGS by image", 0)
     path, top = np.asarray(r.path), int(np.argmax(r.energies))
     rng = np.random.default_rng(n)
     for k in [*range(1, top), *range(top + 1, n - 1)]:
@@ -104,3 +105,49 @@ def test_a_film_needs_no_iteration_below_its_saddle(turn):
     assert r.converged and r.methods[-1] == ("LBFGS by image", 0)
     whole = mm.find_mep(film, skyrmion, up, geometry=spheres, method=mm.methods.LBFGS(memory=10), progress=False)
     assert r.barrier == pytest.approx(whole.barrier, rel=1e-9)
+
+
+@pytest.mark.parametrize("off", [0.0, 50.0])
+def test_single_precision_far_from_the_origin(off):
+    """The distance of two images is known to the rounding of their coordinates, not to a part of itself."""
+    ends = (jnp.asarray(x + off, jnp.float32) for x in ENDS)
+    r = mm.find_mep(lambda x: ring(x - off), *ends, progress=False)
+    assert r.converged and r.methods[-1] == ("LBFGS by image", 0)
+    double = mm.find_mep(ring, *ENDS, progress=False)
+    assert float(r.barrier) == pytest.approx(float(double.barrier), abs=1e-4)
+
+
+@jax.custom_vjp
+def forces_only(x):
+    return ring(x)
+
+
+@jax.custom_vjp
+def _force(x):  # its own rule cannot be differentiated forward
+    return jax.grad(ring)(x)
+
+
+_force.defvjp(lambda x: (_force(x), None), lambda _, g: (g,))
+forces_only.defvjp(lambda x: (ring(x), _force(x)), lambda force, g: (g * force,))
+
+
+def test_an_energy_of_forces_only():
+    """Its products are differences of forces, and the images come out the same."""
+    found, whole = (mm.find_mep(energy, *ENDS, tol=1e-6, progress=False) for energy in (forces_only, ring))
+    assert found.converged and found.methods[-1] == ("LBFGS by image", 0)
+    np.testing.assert_allclose(found.path, whole.path, atol=1e-5)
+
+
+def test_a_film_with_a_vacancy():
+    """The site without a moment stays where it is, and below the saddle no iteration is needed."""
+    n = 12
+    live = np.ones((n, n))
+    live[2, 3] = 0
+    bonds = mm.nearest_neighbours("square", J=1.0, D=0.4)
+    whole = [live * np.roll(live, [-i for i in bond.offset], (0, 1)) for bond in bonds]
+    bonds = [mm.Bond(b.offset, J=jnp.asarray(b.J * w), D=b.D * w[..., None]) for b, w in zip(bonds, whole, strict=True)]
+    film = mm.Heisenberg((n, n), bonds, [(jnp.asarray(0.2 * live), (0, 0, 1))])
+    skyrmion, up = mm.skyrmion((n, n), center=(6, 6), radius=2.5, width=1.5), mm.ferromagnet((n, n))
+    r = mm.find_mep(film, skyrmion, up, geometry=spheres, progress=False)
+    assert r.converged and r.methods[-1][0] == "LBFGS by image", r.message
+    np.testing.assert_array_equal(r.path[:, 2, 3], np.broadcast_to(np.asarray(skyrmion[2, 3]), r.path[:, 2, 3].shape))

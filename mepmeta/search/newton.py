@@ -50,7 +50,8 @@ def newton_step(problem: Problem, x: Array, g: Array, mode: Array, radius: Array
         mode: unit vector v, or zero; of a mode from a nearby state the part tangent at x counts.
         radius: largest length of the step. A direction of negative curvature is followed to there.
         shift: :math:`\lambda`, a curvature that is added in all directions. Where it is not zero the step stays across
-            the mode, along which ``g`` must then have no part.
+            the mode, along which ``g`` must then have no part, and the equation is
+            :math:`P(\mathcal H + \lambda)P\,p = -\partial E`.
 
     Source: :cite:t:`steihaug1983`; eigenvector following: :cite:t:`cerjan1981`.
     """

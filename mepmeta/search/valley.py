@@ -20,8 +20,8 @@ STEPS = 40
 ROUGHLY = 1e-3
 #: A step is at most this part of the distance of two images.
 WIDEST = 0.5
-#: A distance is kept to this part of it.
-EXACT = 1e-6
+#: A distance is kept to this part of it, or to so many roundings of the coordinates.
+EXACT, ROUNDED = 1e-6, 10
 #: The last image may be farther from the end, or nearer to it, than from the one before by this factor; beyond,
 #: distances are chosen anew, so often; and what is more uneven than the last factor is no path.
 EVEN, ROUNDS, UNEVEN = 1.33, 3, 3.0
@@ -117,8 +117,9 @@ def _at_distance(problem: Problem, centre: Array, x: Array, d: float) -> Array:
 def _on_sphere(problem: Problem, centre: Array, x: Array, d: float, tol: float) -> tuple[Array, float, int, bool]:
     r"""The state of least energy at distance d from the centre, its energy, gradients computed, whether it was found.
 
-    Newton steps on the sphere, whose curvature adds :math:`\partial_\tau E/d` to that of the energy. A step also takes
-    up what the distance is off by, so the sphere itself is never computed.
+    Newton steps on the sphere, whose curvature adds :math:`\partial_\tau E/d` to that of the energy: in flat space
+    exactly, among spins but for terms of the order of d, so that steps there are quick and their ends the same. A step
+    also takes up what the distance is off by, so the sphere itself is never computed.
     """
 
     def look(x: Array) -> tuple:
@@ -127,10 +128,11 @@ def _on_sphere(problem: Problem, centre: Array, x: Array, d: float, tol: float) 
         energy, force, g = problem.look(x, way / distance)
         return energy, force, np.asarray(g), way / distance, distance
 
+    exact = max(EXACT * d, ROUNDED * float(np.finfo(x.dtype).eps * np.max(np.abs(centre))))
     radius, evaluations = WIDEST * d, 1
     energy, force, g, tau, distance = look(x)
     for _ in range(STEPS):
-        if not np.isfinite(force) or radius < EXACT * d or (force <= tol and abs(distance - d) <= EXACT * d):
+        if not np.isfinite(force) or radius < exact or (force <= tol and abs(distance - d) <= exact):
             break
         slope = float(np.vdot(g, tau))  # of the energy towards the centre; its multiplier on the sphere
         bond = np.copysign(max(abs(slope) / distance, np.finfo(x.dtype).tiny), slope)
@@ -144,4 +146,4 @@ def _on_sphere(problem: Problem, centre: Array, x: Array, d: float, tol: float) 
             x, (energy, force, g, tau, distance) = after, there
         else:
             radius /= 4
-    return x, energy, evaluations, bool(force <= tol and abs(distance - d) <= EXACT * d)
+    return x, energy, evaluations, bool(force <= tol and abs(distance - d) <= exact)
