@@ -32,6 +32,8 @@ class Parts(NamedTuple):
         lengths: distances of neighbours, shape ``(P - 1,)``.
         energies: of all P images, where they were needed, else None.
         slope: derivative of the energy by the distance along the path, shape ``(N,)``.
+        soft: the force with its stiff waves damped, where that is known, see
+            :meth:`~mepmeta.problem.Problem.damped`; else None.
     """
 
     force: Array
@@ -42,6 +44,7 @@ class Parts(NamedTuple):
     lengths: Array
     energies: Array | None
     slope: Array | None = None
+    soft: Array | None = None
 
 
 def dot(u: Array, v: Array) -> Array:

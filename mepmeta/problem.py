@@ -25,6 +25,8 @@ __all__ = ["ROUNDINGS", "Problem", "pose", "tolerance"]
 
 #: Where the curvature is less than this part of the force per unit of length, the force sets the unit.
 SLOPE = 1e-2
+#: The curvature beside that of exchange, in units of the largest one, with which stiff waves are damped.
+MASS = 0.05
 #: The least force that can be told from zero, in roundings of the unit of force.
 ROUNDINGS = 100
 #: An energy whose curvature changes only over this many times the largest coordinate is taken for quadratic.
@@ -69,6 +71,16 @@ class Problem:
         pairs = self.energy.pairs  # an AttributeError says that there are none
         return lambda: ((i, j, blocks / self.units[0]) for i, j, blocks in pairs())
 
+    def damped(self, y: Array, v: Array) -> Array:
+        r"""A tangent vector at y with its stiff waves damped: a rough inverse of the Hessian, without a gradient.
+
+        By the energy's own ``damped(v, mass)``, as :meth:`~mepmeta.magnets.heisenberg.Heisenberg.damped`; the vector
+        itself where the energy has none.
+        """
+        if not hasattr(self.energy, "damped"):
+            return v
+        return self.geometry.project(y, self.energy.damped(v, MASS * self.energy_unit))
+
     @property
     def live(self) -> Callable:
         """Sites with a moment of an energy that tells them, as :meth:`~mepmeta.magnets.heisenberg.Heisenberg.live`."""
@@ -108,9 +120,9 @@ class Problem:
         curvature = max(curvature, SLOPE * max(self.look(y)[1] for y in states)) or 1.0
         return replace(self, energy_unit=self.energy_unit * np.asarray(curvature, self.energy_unit.dtype))
 
-    def look(self, y: Array, along: Array | None = None) -> tuple[float, float, Array]:
-        """The energy of a state, the largest force on a particle, across a unit vector ``along``, and the gradient."""
-        energy, force, gradient = _look(self, y, np.zeros(y.shape, y.dtype) if along is None else along)
+    def look(self, y: Array) -> tuple[float, float, Array]:
+        """The energy of a state, the largest force on a particle, and the gradient."""
+        energy, force, gradient = _look(self, y)
         return float(energy), float(force), gradient
 
     @compiled
@@ -131,10 +143,10 @@ class Problem:
 
 
 @compiled
-def _look(problem: Problem, y: Array, along: Array) -> tuple[Array, Array, Array]:
+def _look(problem: Problem, y: Array) -> tuple[Array, Array, Array]:
     value, slope = jax.value_and_grad(problem)(y)
     slope = problem.geometry.project(y, slope)
-    return value, jnp.max(problem.geometry.sizes(slope - jnp.vdot(along, slope) * along)), slope
+    return value, jnp.max(problem.geometry.sizes(slope)), slope
 
 
 @partial(compiled, static_argnums=2)

@@ -12,6 +12,7 @@ from jax.custom_derivatives import SymbolicZero
 from jax.tree_util import register_pytree_node_class
 
 from mepmeta._checks import check_shape, known
+from mepmeta.magnets.exchange import damped
 
 __all__ = ["Bond", "Heisenberg"]
 
@@ -248,10 +249,7 @@ class Heisenberg:
             return np.broadcast_to(np.asarray(constant, float), self.shape + tail).reshape(N, *tail)
 
         for offset, J, D in self.bonds:
-            index, inside = np.indices(self.shape), np.ones(self.shape, bool)
-            for axis, (step, wrap) in enumerate(zip(offset, self.periodic, strict=True)):
-                index[axis] += step
-                inside &= wrap | ((index[axis] >= 0) & (index[axis] < self.shape[axis]))
+            index, inside = self._partners(offset)
             i = np.flatnonzero(inside)
             j = np.ravel_multi_index(tuple(index), self.shape, mode="wrap").ravel()[i]
             blocks = -sites(J, ())[i, None, None] * np.eye(3)
@@ -261,6 +259,29 @@ class Heisenberg:
         for K, axis in self.anisotropy:
             a = sites(axis, (3,))
             yield np.arange(N), np.arange(N), -sites(K, ())[:, None, None] * a[:, :, None] * a[:, None, :]
+
+    def damped(self, v: Array, mass: Array) -> Array:
+        """Tangent vectors with the stiff waves of exchange damped, see :func:`~mepmeta.magnets.exchange.damped`.
+
+        A site on which nothing acts has no part.
+        """
+        first = 1 + self._axis_of_components
+        soft = damped(v, self.shape, self._offsets, [J for J, _ in self._couplings], mass, first)
+        sites = [*(abs(K) for K, _ in self.anisotropy), jnp.sum(abs(self.field), axis=-1)]
+        for offset, (J, D) in zip(self._offsets, self._couplings, strict=True):
+            acts = abs(J) if D is None else abs(J) + jnp.sum(abs(D), axis=-1)
+            starts = jnp.where(self._partners(offset)[1], acts, 0)
+            sites += [starts, jnp.roll(starts, offset, range(len(self.shape)))]
+        live = jnp.broadcast_to(sum(sites) > 0, self.shape)
+        return jnp.where(jnp.expand_dims(live, self._axis_of_components), soft, 0)
+
+    def _partners(self, offset: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """The cell at the other end of the bond that starts at every cell, and whether there is one."""
+        index, inside = np.indices(self.shape), np.ones(self.shape, bool)
+        for axis, (step, wrap) in enumerate(zip(offset, self.periodic, strict=True)):
+            index[axis] += step
+            inside &= wrap | ((index[axis] >= 0) & (index[axis] < self.shape[axis]))
+        return index, inside
 
     def __call__(self, S: Array) -> Array:
         expected = (*self.shape, 3) if self._axis_of_components else (3, *self.shape)

@@ -67,11 +67,12 @@ class ConjugateGradient:
 
 class _LBFGSState(NamedTuple):
     last: _Memory
+    soft: Array  # the last force with its stiff waves damped
     moves: Array  # (N, memory, n), in a ring of places
-    changes: Array  # (N, memory, n), minus the change of the force in each move
+    changes: Array  # (N, memory, n), minus the change of that in each move
     curvatures: Array  # (N, memory), move . change, 0 in an empty place
     crossed: Array  # (N, memory, memory), every move with every change
-    changed: Array  # (N, memory, memory), every change with every change
+    changed: Array  # (N, memory, memory), every change of the force with every one of the damped force
     newest: Array  # (N,), the place of the last pair
     scale: Array  # (N,), what the force is multiplied with where no pair says more
     limit: Array  # (N,)
@@ -88,6 +89,9 @@ class LBFGS:
     * the first step, with nothing known yet, is a short one of steepest descent, not one from a probed curvature;
     * a pair (move :math:`s`, change :math:`y`) counts only with :math:`s\cdot y > 0.01\,|s|\,|y|`;
     * a step that is nearly across the force, or against it, clears the memory and becomes one of steepest descent;
+    * where the energy says what is stiff (:meth:`~mepmeta.problem.Problem.damped`), that is what the first guess of the
+      inverse curvatures is a multiple of, :math:`B_0^{-1} = \gamma M`, and where the method starts anew; so the memory
+      is left for what is soft;
     * where the force has grown by more than ``growth`` the next move is at most half the last one, a limit that then
       grows back; where it has grown by more than ``growth**4`` the memory is cleared, too.
 
@@ -114,8 +118,8 @@ class LBFGS:
         last = _Memory(path, jnp.zeros_like(path), jnp.asarray(True))
         pairs, products = zeros((images, m, path[0].size)), zeros((images, m, m))
         return _LBFGSState(
-            last, pairs, pairs, zeros((images, m)), products, products, jnp.zeros(images, jnp.int32),
-            zeros(images) + self.step, jnp.full(images, jnp.inf, path.dtype),
+            last, jnp.zeros_like(path), pairs, pairs, zeros((images, m)), products, products,
+            jnp.zeros(images, jnp.int32), zeros(images) + self.step, jnp.full(images, jnp.inf, path.dtype),
         )  # fmt: skip
 
     def update(self, parts: Parts, s: _LBFGSState, path: Array, geometry: Geometry) -> tuple[Array, _LBFGSState]:
@@ -137,8 +141,10 @@ class LBFGS:
         force = parts.force
         move = project(path, path - s.last.path, geometry)
         change = project(path, s.last.force, geometry) - force
+        soft = force if parts.soft is None else parts.soft
+        smooth = project(path, s.soft, geometry) - soft
         # Else the compiler makes both anew for everything below that reads them.
-        move, change = lax.optimization_barrier((move, change))
+        move, change, smooth = lax.optimization_barrier((move, change, smooth))
         curvature, moved = product(move, change), length(move)
         sound = ~s.last.fresh & (curvature > 0.01 * moved * length(change))
 
@@ -151,7 +157,7 @@ class LBFGS:
         def flat(v: Array) -> Array:
             return v.reshape(v.shape[0], -1)
 
-        moves, changes = (put(pairs, flat(v), images, place) for pairs, v in ((s.moves, move), (s.changes, change)))
+        moves, changes = (put(pairs, flat(v), images, place) for pairs, v in ((s.moves, move), (s.changes, smooth)))
         curvatures = put(s.curvatures, curvature, images, place)
 
         # Two looks at all pairs give every product that the step needs, one more the step itself.
@@ -166,12 +172,12 @@ class LBFGS:
         along, back = _compact(curvatures, crossed, changed, *products(force), place, scale)
         learned = _product("nm,nmd->nd", along, moves) + _product("nm,nmd->nd", back, changes)
         learned = learned.reshape(path.shape)
-        q = project(path, column(scale) * force + learned, geometry)
+        q = project(path, column(scale) * soft + learned, geometry)
 
         strength, before = length(force), length(s.last.force)
         grown = jnp.where(s.last.fresh, 0, strength / jnp.maximum(before, tiny(force)))
         keep = (product(q, force) > self.angle * length(q) * strength) & (grown < self.growth**4)
-        q, curvatures = jnp.where(column(keep), q, self.step * force), jnp.where(keep[:, None], curvatures, 0)
+        q, curvatures = jnp.where(column(keep), q, self.step * soft), jnp.where(keep[:, None], curvatures, 0)
         scale = jnp.where(keep, scale, self.step)
         largest = self._largest(move, geometry)
         limit = jnp.where(grown > self.growth, largest / 2, 1.5 * s.limit).astype(q.dtype)
@@ -179,7 +185,9 @@ class LBFGS:
         far = farthest > limit
         q = q * column(jnp.where(far, jnp.where(far, limit, 1) / jnp.where(far, farthest, 1), 1).astype(q.dtype))
         last = _Memory(path, force, jnp.asarray(False))
-        return q, _LBFGSState(last, moves, changes, curvatures, crossed, changed, place, scale.astype(q.dtype), limit)
+        return q, _LBFGSState(
+            last, soft, moves, changes, curvatures, crossed, changed, place, scale.astype(q.dtype), limit
+        )
 
     def _largest(self, move: Array, geometry: Geometry) -> Array:
         """The largest move of a particle, in each image or in the band."""
@@ -193,12 +201,14 @@ _product = partial(jnp.einsum, precision=lax.Precision.HIGHEST)
 def _compact(
     curvatures: Array, crossed: Array, changed: Array, moves: Array, changes: Array, newest: Array, scale: Array
 ) -> tuple[Array, Array]:
-    r"""The coefficients of moves and changes in the step :math:`\gamma F + S b - \gamma Y a` of L-BFGS.
+    r"""The coefficients of moves and changes in the step :math:`\gamma M F + S b - \gamma M Y a` of L-BFGS.
 
-    .. math:: R\,a = S^{\mathsf T}F,\qquad R^{\mathsf T} b = (D + \gamma\,Y^{\mathsf T}Y)\,a - \gamma\,Y^{\mathsf T}F
+    .. math:: R\,a = S^{\mathsf T}F,\qquad
+        R^{\mathsf T} b = (D + \gamma\,Y^{\mathsf T} M Y)\,a - \gamma\,Y^{\mathsf T} M F
 
-    with moves S, changes Y, :math:`D_{ii} = s_i\cdot y_i`, and R the products :math:`s_i\cdot y_j` of a move with the
-    changes that are not older. ``moves`` and ``changes`` are the products with the force. Empty places have no part.
+    with moves S, changes Y of minus the force, M what damps stiff waves or 1, :math:`D_{ii} = s_i\cdot y_i`, and R the
+    products :math:`s_i\cdot y_j` of a move with the changes that are not older. ``moves`` and ``changes`` are the
+    products of S and MY with the force. Empty places have no part.
 
     Source: :cite:t:`byrd1994`.
     """

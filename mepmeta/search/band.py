@@ -45,7 +45,8 @@ def run(
         if parts.energies is None:
             parts = parts._replace(energies=jax.vmap(problem)(path))
         force = jnp.where(held_column, 0, parts.force)
-        return parts._replace(force=force / stiffness), jnp.max(jax.vmap(geometry.sizes)(force))
+        soft = jax.vmap(problem.damped)(path[1:-1], force)
+        return parts._replace(force=force / stiffness, soft=soft / stiffness), jnp.max(jax.vmap(geometry.sizes)(force))
 
     def advance(path: Array, move: Array, parts: Parts, k: Array) -> Array:
         if method.spacing == "tangential":

@@ -12,7 +12,7 @@ from mepmeta.problem import Problem
 from mepmeta.spectra.hessian import product as hessian_product
 from mepmeta.spectra.modes import softest
 
-__all__ = ["Stationary", "Step", "lowest_mode", "newton", "newton_step"]
+__all__ = ["STALE", "Rule", "Stationary", "Step", "lowest_mode", "newton", "newton_step"]
 
 #: Products with the Hessian that one step may take.
 PRODUCTS = 400
@@ -33,15 +33,16 @@ class Step(NamedTuple):
 
 
 @compiled
-def newton_step(problem: Problem, x: Array, g: Array, mode: Array, radius: Array, shift: Array) -> Step:
+def newton_step(problem: Problem, x: Array, g: Array, mode: Array, radius: Array) -> Step:
     r"""One Newton step of conjugate gradients in a trust region, with the energy turned over along ``mode``.
 
-    .. math:: \big(P\mathcal H P + |v\cdot\mathcal H v|\,v v^{\mathsf T} + \lambda\big)\,p
+    .. math:: \big(P\mathcal H P + |v\cdot\mathcal H v|\,v v^{\mathsf T}\big)\,p
         = -(1 - 2\,v v^{\mathsf T})\,\partial E,\qquad P = 1 - v v^{\mathsf T}
 
     With :math:`v = 0` this leads to a minimum. With v the lowest mode of a state near a saddle of index one the
     turned energy has a minimum there. Isolated soft modes, such as the drift of a skyrmion across a lattice that
-    hardly pins it, cost conjugate gradients a few products each, where a quasi-Newton method creeps along them.
+    hardly pins it, cost conjugate gradients a few products each, where a quasi-Newton method creeps along them. What
+    exchange makes stiff is damped where the energy tells it (:meth:`~mepmeta.problem.Problem.damped`).
 
     Args:
         problem: the energy in its units.
@@ -49,9 +50,6 @@ def newton_step(problem: Problem, x: Array, g: Array, mode: Array, radius: Array
         g: its gradient.
         mode: unit vector v, or zero; of a mode from a nearby state the part tangent at x counts.
         radius: largest length of the step. A direction of negative curvature is followed to there.
-        shift: :math:`\lambda`, a curvature that is added in all directions. Where it is not zero the step stays across
-            the mode, along which ``g`` must then have no part, and the equation is
-            :math:`P(\mathcal H + \lambda)P\,p = -\partial E`.
 
     Source: :cite:t:`steihaug1983`; eigenvector following: :cite:t:`cerjan1981`.
     """
@@ -68,36 +66,41 @@ def newton_step(problem: Problem, x: Array, g: Array, mode: Array, radius: Array
     stop = size * jnp.minimum(FORCING, jnp.sqrt(10 * size))
     tiny = jnp.finfo(x.dtype).tiny
 
+    def conditioned(r: Array, stiffness: Array) -> Array:
+        part = jnp.vdot(mode, r)
+        z = problem.damped(x, r - part * mode)
+        return z - (jnp.vdot(mode, z) - part / jnp.where(stiffness > 0, stiffness, 1)) * mode
+
     def to_edge(p: Array, d: Array) -> Array:
         """As far as the edge of the trust region along d."""
         a, b, c = jnp.vdot(d, d), jnp.vdot(p, d), jnp.vdot(p, p) - radius**2
         return p + (jnp.sqrt(jnp.maximum(b * b - a * c, 0)) - b) / jnp.maximum(a, tiny) * d
 
     def body(s: tuple) -> tuple:
-        p, r, d, stiffness, done, k = s
+        p, r, d, rz, stiffness, done, k = s
         # The first product is that of the mode, where there is one: so the product stands in the program once. Along
         # the mode the curvature is taken positive, whichever side of the inflection the state is on.
         first, part = stiffness < 0, jnp.vdot(mode, d)
         product = hessian_product(problem, x, jnp.where(first, mode, d - part * mode), geometry)
         along = jnp.vdot(mode, product)
-        Hd = product + (stiffness * part - along) * mode + shift * d
+        Hd = product + (stiffness * part - along) * mode
         stiffness = jnp.where(first, jnp.abs(along), stiffness)
-        curvature, rr = jnp.vdot(d, Hd), jnp.vdot(r, r)
-        alpha = rr / jnp.where(curvature > 0, curvature, 1)
+        curvature = jnp.vdot(d, Hd)
+        alpha = rz / jnp.where(curvature > 0, curvature, 1)
         inner = p + alpha * d
-        leaves = (curvature <= 0) | (jnp.vdot(inner, inner) >= radius**2)
-        after = r - alpha * Hd
-        done = leaves | (jnp.linalg.norm(jnp.ravel(after)) <= stop)
-        d_after = after + jnp.vdot(after, after) / jnp.maximum(rr, tiny) * d
-        steps = jnp.where(leaves, to_edge(p, d), inner), after, d_after, done
-        before = p, r, d, jnp.asarray(False)
-        p, r, d, done = (jnp.where(first, old, new) for old, new in zip(before, steps, strict=True))
-        return p, r, d, stiffness, done, k + 1
+        leaves = ~first & ((curvature <= 0) | (jnp.vdot(inner, inner) >= radius**2))
+        r = jnp.where(first, r, r - alpha * Hd)
+        done = ~first & (leaves | (jnp.linalg.norm(jnp.ravel(r)) <= stop))
+        p = jnp.where(first, p, jnp.where(leaves, to_edge(p, d), inner))
+        z = conditioned(r, stiffness)
+        after = jnp.vdot(r, z)
+        return p, r, z + jnp.where(first, 0, after / jnp.maximum(rz, tiny)) * d, after, stiffness, done, k + 1
 
     # The stiffness along the mode: below zero, not known yet.
-    unknown = jnp.where(jnp.any(mode != 0) & (shift == 0), -jnp.ones((), x.dtype), 0)
-    start = (jnp.zeros_like(x), r, r, unknown, size <= tiny, jnp.zeros((), jnp.int32))
-    p, _, _, _, _, k = lax.while_loop(lambda s: ~s[4] & (s[5] < PRODUCTS), body, start)
+    unknown = jnp.where(jnp.any(mode != 0), -jnp.ones((), x.dtype), 0)
+    z, zero = conditioned(r, unknown), jnp.zeros((), jnp.int32)
+    start = (jnp.zeros_like(x), r, z, jnp.vdot(r, z), unknown, size <= tiny, zero)
+    p, *_, k = lax.while_loop(lambda s: ~s[5] & (s[6] < PRODUCTS), body, start)
     return Step(p, mode, k)
 
 
@@ -166,7 +169,7 @@ def newton(
             evaluations, moved_since = evaluations + count, 0.0
             if why:
                 return Stationary(x, residual, evaluations, steps, why)
-        step = newton_step(problem, x, g, mode, *np.array([radius, 0], x.dtype))
+        step = newton_step(problem, x, g, mode, np.asarray(radius, x.dtype))
         p, v = np.asarray(step.move), np.asarray(step.mode)
         after = problem.moved_by(x, p)
         _, size, g_after = problem.look(after)

@@ -3,25 +3,20 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from mepmeta._checks import check_count, check_energy, check_positive, check_state, check_untraced
 from mepmeta._compiled import compiled
-from mepmeta.force import Parts
 from mepmeta.geometry import Flat, Geometry
-from mepmeta.methods import LBFGS
-from mepmeta.methods.loop import CHUNK, Descent, March, begin, to_tolerance
 from mepmeta.problem import ROUNDINGS, Problem, pose, tolerance
+from mepmeta.search.descent import descend
 from mepmeta.search.newton import newton
 from mepmeta.spectra.modes import POWER_STEPS, Modes, lowest
 
 __all__ = ["ENDPOINT_TOL", "Relaxed", "downhill", "relax", "relaxed"]
 
-#: A gradient is one: nothing has to be feared from its growth, and steps nearly across it may be right.
-MINIMISER = LBFGS(angle=1e-3, growth=jnp.inf, memory=8)
 #: The force to reach, and where Newton steps take over: in units of the problem.
 ENDPOINT_TOL, NEAR = 1e-9, 1e-5
 #: Largest move of a particle in the kick off a stationary state that is no minimum, and how many there are.
@@ -57,24 +52,6 @@ class Relaxed(NamedTuple):
 
 
 @compiled
-def _descend(problem: Problem, march: March, tol: Array, steps: Array) -> Descent:
-    """Quasi-Newton descent to the force ``tol``: a band of one image, which has no neighbours."""
-    geometry = problem.geometry
-
-    def look(path: Array) -> tuple[Parts, Array]:
-        value, slope = jax.value_and_grad(problem)(path[0])
-        force = -geometry.project(path[0], slope)[None]
-        none, straight = jnp.zeros((1,), path.dtype), jnp.ones((1,), path.dtype)
-        parts = Parts(force, none, None, jnp.zeros_like(path), straight, none, value[None], none)
-        return parts, jnp.max(geometry.sizes(force[0]))
-
-    def advance(path: Array, move: Array, parts: Parts, k: Array) -> Array:
-        return jax.vmap(geometry.retract)(path, move)
-
-    return to_tolerance(look, advance, lambda path: path, MINIMISER, march, geometry, tol, steps)
-
-
-@compiled
 def off(problem: Problem, x: Array, mode: Array, size: float) -> Array:
     """The state off another one along a mode, no particle moving by more than ``size``."""
     return problem.geometry.retract(x, mode * (size / jnp.max(problem.geometry.sizes(mode))).astype(x.dtype))
@@ -88,23 +65,14 @@ def downhill(problem: Problem, x: Array, mode: Array, size: float) -> Array:
 
 def relaxed(problem: Problem, x: Array, tol: float | None, max_steps: int) -> Relaxed:
     """:func:`relax` of a state in units of the problem, unchecked; its numbers are in the units of the caller."""
-    real, start = lambda value: np.asarray(value, x.dtype), x  # noqa: E731
+    start = x
     wanted = tolerance(tol, ENDPOINT_TOL, problem, x.dtype)
-    kicks, evaluations, steps, minimum, cliffs = 0, 2 * POWER_STEPS, 0, False, 0
-    modes, path = Modes(np.zeros(0), np.zeros((0, *x.shape), x.dtype), 0.0, 0), np.asarray(x)[None]
-    march, residual = begin(MINIMISER, path, path), np.inf
-    # Quasi-Newton while it is fast; where it creeps, or close to the minimum, Newton steps.
-    near = max(wanted, NEAR)
-    while steps < max_steps and residual > near:
-        most = min(CHUNK, max_steps - steps)
-        d = _descend(problem, march, real(near), np.asarray(most, np.int32))
-        looks, made = int(d.looks), int(d.looks) - int(march.fresh)
-        march, residual = d.march, float(d.residual)
-        cliffs += int(d.refused)
-        steps, evaluations = steps + made, evaluations + looks
-        if made < most:
-            break
-    x, why = np.asarray(march.path)[0], ""
+    kicks, evaluations, minimum = 0, 2 * POWER_STEPS, False
+    modes = Modes(np.zeros(0), np.zeros((0, *x.shape), x.dtype), 0.0, 0)
+    # Quasi-Newton while it is far; close to the minimum Newton steps.
+    down = descend(problem, x, max(wanted, NEAR), max_steps + 1)
+    x, residual, cliffs, why = down.state, down.residual, down.refused, ""
+    steps, evaluations = down.evaluations - 1, evaluations + down.evaluations
     while np.isfinite(residual):
         found = newton(problem, x, tol=wanted, max_steps=max_steps - steps)
         x, residual, why = found.state, found.residual, found.ended

@@ -12,7 +12,8 @@ from mepmeta.force import Tangent
 from mepmeta.methods.loop import CHUNK, begin
 from mepmeta.problem import Problem
 from mepmeta.search import band
-from mepmeta.search.newton import Stationary, lowest_mode, newton
+from mepmeta.search.climb import climbed
+from mepmeta.search.newton import Stationary, newton
 from mepmeta.search.relaxation import downhill
 from mepmeta.search.result import StationaryPoint, profile_of
 from mepmeta.search.valley import valleys
@@ -186,9 +187,10 @@ class Search:
             profile = profile_of(*self.profile())
             half = np.asarray(band.halfway(self.problem, self.seen))
             self.evaluations += half.size // 2
-            off = np.abs(half - profile((profile.x[:-1] + profile.x[1:]) / 2))
-            worst = off.max() if np.all(np.isfinite(off)) else np.inf
-            self._off = float(worst / max(np.ptp(self.parts.energies), np.finfo(float).tiny))
+            off = np.nan_to_num(
+                np.abs(half - profile((profile.x[:-1] + profile.x[1:]) / 2)), nan=np.inf, posinf=np.inf
+            ).max()
+            self._off = float(off / max(np.ptp(self.parts.energies), np.finfo(float).tiny))
         return self._off
 
     def at(self, position: float, s: np.ndarray) -> Array:
@@ -205,8 +207,8 @@ class Search:
 
     def refined(self, x: Array, *, climb: bool, tol: float, steps: int, reach: float = np.inf) -> Stationary:
         """The stationary state near x, a saddle or a minimum."""
-        rule, tol = lowest_mode(self.problem) if climb else None, max(SHARPER * tol, self.rounding)
-        found = newton(self.problem, x, tol=tol, max_steps=steps, rule=rule, reach=reach)
+        tol, refine = max(SHARPER * tol, self.rounding), climbed if climb else newton
+        found = refine(self.problem, x, tol=tol, max_steps=steps, reach=reach)
         self.evaluations += found.evaluations
         return found
 

@@ -3,25 +3,21 @@ r"""The way down from a saddle, image by image: each on a sphere about the one a
 The improved tangent of an image between a lower and a higher neighbour leads to the higher one. So an image that no
 force pulls across its tangent is a stationary state of the energy at a given distance from the image above, and the
 images of a valley follow one from the other, from the saddle down. A band of quasi-Newton steps has to find them all at
-once, and creeps along their soft directions.
+once, and creeps along their soft directions; here every image starts with the curvatures that the last one has learned.
 """
 
 import numpy as np
 from jax import Array
 
 from mepmeta.problem import Problem
-from mepmeta.search.newton import newton_step
+from mepmeta.search.descent import descend
 
 __all__ = ["valleys"]
 
-#: Newton steps for one image, at most.
-STEPS = 40
+#: Gradients for one image, at most.
+MOST = 300
 #: The force, in units of force, at which one image may be told from another.
 ROUGHLY = 1e-3
-#: A step is at most this part of the distance of two images.
-WIDEST = 0.5
-#: A distance is kept to this part of it, or to so many roundings of the coordinates.
-EXACT, ROUNDED = 1e-6, 10
 #: The last image may be farther from the end, or nearer to it, than from the one before by this factor; beyond,
 #: distances are chosen anew, so often; and what is more uneven than the last factor is no path.
 EVEN, ROUNDS, UNEVEN = 1.33, 3, 3.0
@@ -57,7 +53,7 @@ def _valley(problem: Problem, path: np.ndarray, mode: Array, tol: float) -> tupl
         left, short = problem.distance(way[-1], path[-1]) / d, len(path) - 1 - len(way)
         if not found or left > len(path):
             break
-        uneven = abs(np.log(max(left, EXACT)))
+        uneven = abs(np.log(max(left, np.finfo(float).tiny)))
         if short == 0 and uneven < best[0]:
             best = uneven, np.stack([*way, path[-1]])
             if uneven < np.log(EVEN):
@@ -91,16 +87,18 @@ def _down(problem: Problem, guess: np.ndarray, mode: Array, tol: float) -> tuple
         starts = [starts[k] for k in order]
         x = starts[0]
         if n == 1:  # next to the saddle there may be a ridge ahead, and a valley beside it: the lower one of two
-            several = [_on_sphere(problem, above, x, d, max(tol, ROUGHLY)) for x in starts[:2]]
-            evaluations += sum(count for _, _, count, _ in several)
-            x = min(several, key=lambda one: (not one[3], one[1]))[0]
-        x, energy, count, found = _on_sphere(problem, above, x, d, tol)
-        evaluations += count
-        if not (found and energy < level):
+            rough = max(tol, ROUGHLY)
+            several = [descend(problem, x, rough, MOST, along=above, distance=d) for x in starts[:2]]
+            evaluations += sum(one.evaluations for one in several)
+            lower = min(several, key=lambda one: (not one.residual <= rough, one.energy))
+            x, before = lower.state, lower.march
+        found = descend(problem, x, tol, MOST, along=above, distance=d, before=before)
+        evaluations, before = evaluations + found.evaluations, found.march
+        if not (found.residual <= tol and found.energy < level):
             return way, d, evaluations, False
-        level = energy
-        way.append(x)
-        if n < len(guess) - 2 and problem.distance(x, end) < EVEN * d:
+        level = found.energy
+        way.append(found.state)
+        if n < len(guess) - 2 and problem.distance(found.state, end) < EVEN * d:
             break
     return way, d, evaluations, True
 
@@ -112,38 +110,3 @@ def _at_distance(problem: Problem, centre: Array, x: Array, d: float) -> Array:
         distance = float(np.linalg.norm(way)) or 1.0  # it may be the centre itself
         x = problem.moved_by(x, (1 - d / distance) * way)
     return x
-
-
-def _on_sphere(problem: Problem, centre: Array, x: Array, d: float, tol: float) -> tuple[Array, float, int, bool]:
-    r"""The state of least energy at distance d from the centre, its energy, gradients computed, whether it was found.
-
-    Newton steps on the sphere, whose curvature adds :math:`\partial_\tau E/d` to that of the energy: in flat space
-    exactly, among spins but for terms of the order of d, so that steps there are quick and their ends the same. A step
-    also takes up what the distance is off by, so the sphere itself is never computed.
-    """
-
-    def look(x: Array) -> tuple:
-        way = np.asarray(problem.way(x, centre))
-        distance = float(np.linalg.norm(way)) or 1.0
-        energy, force, g = problem.look(x, way / distance)
-        return energy, force, np.asarray(g), way / distance, distance
-
-    exact = max(EXACT * d, ROUNDED * float(np.finfo(x.dtype).eps * np.max(np.abs(centre))))
-    radius, evaluations = WIDEST * d, 1
-    energy, force, g, tau, distance = look(x)
-    for _ in range(STEPS):
-        if not np.isfinite(force) or radius < exact or (force <= tol and abs(distance - d) <= exact):
-            break
-        slope = float(np.vdot(g, tau))  # of the energy towards the centre; its multiplier on the sphere
-        bond = np.copysign(max(abs(slope) / distance, np.finfo(x.dtype).tiny), slope)
-        step = newton_step(problem, x, g - slope * tau, tau, *np.array([radius, bond], x.dtype))
-        after = problem.moved_by(x, np.asarray(step.move) + (distance - d) * tau)
-        there = look(after)
-        evaluations += 1 + 2 * int(step.products)
-        rise = there[0] - energy + slope * (there[4] - distance)
-        off, off_there = max(force, tol, abs(distance - d)), max(there[1], abs(there[4] - d))  # curvatures are about 1
-        if off_there <= off or rise <= 0:
-            x, (energy, force, g, tau, distance) = after, there
-        else:
-            radius /= 4
-    return x, energy, evaluations, bool(force <= tol and abs(distance - d) <= exact)
