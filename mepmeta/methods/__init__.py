@@ -2,8 +2,9 @@ r"""Methods: ways to move a band along its force, each an ``init``/``update`` pa
 
 Every method gets the same parts of a band, :class:`~mepmeta.force.Parts`: the force across the path
 :math:`F_n = -\partial E^\perp[S_n]`, the stretch :math:`e_n` of the springs, and the tangents; in units in which the
-largest curvature of the energy is 1; where the energy tells what is stiff, also the force with that damped. A step of 1 is half of what steepest descent takes before it turns unstable. The
-force has no potential: its Jacobian is not symmetric, and no line search can ask whether a step was good.
+largest curvature of the energy is 1. A step of 1 is half of what steepest descent takes before it turns unstable.
+Where the energy tells what is stiff, there is also the force with that damped. The force has no potential: its Jacobian
+is not symmetric, and no line search can ask whether a step was good.
 
 A method is a pytree whose numbers are leaves, so it can be differentiated and trained.
 ``find_mep(method=...)`` takes any object with

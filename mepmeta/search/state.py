@@ -76,8 +76,8 @@ class Search:
         if before is not None:  # of another band for the same path
             self.steps, self.evaluations = before.steps, self.evaluations + before.evaluations
             self.history, self.used = [*before.history], [*before.used]
-        self.seen = path  # the path that the parts belong to
-        self.parts, self.too_few, self.lost, self._off, self._at_ends = None, False, "", None, None
+        self.seen, self.parts = path, None  # a path, and the parts that belong to it
+        self.too_few, self.lost, self._off, self._at_ends = False, "", None, None
         self.release()
 
     def _real(self, x: float) -> np.ndarray:
@@ -138,10 +138,8 @@ class Search:
             self.evaluations += looks * (self.path.shape[0] - 2)
             self.residual, finite = float(d.residual), np.all(np.isfinite(d.parts.energies))
             if not (np.isfinite(self.residual) and finite):
-                self.residual, energies = np.inf, np.asarray(d.parts.energies)
-                lost = np.flatnonzero(~np.isfinite(energies))
-                self.lost = "a force became infinite"
-                if lost.size:
+                self.residual, energies, self.lost = np.inf, np.asarray(d.parts.energies), "a force became infinite"
+                if (lost := np.flatnonzero(~np.isfinite(energies))).size:
                     self.lost = f"the energy of image {lost[0]} became {energies[lost[0]]}"
                 return False
             self.march, self.path, self.parts = d.march, d.march.path, d.parts
@@ -187,10 +185,9 @@ class Search:
             profile = profile_of(*self.profile())
             half = np.asarray(band.halfway(self.problem, self.seen))
             self.evaluations += half.size // 2
-            off = np.nan_to_num(
-                np.abs(half - profile((profile.x[:-1] + profile.x[1:]) / 2)), nan=np.inf, posinf=np.inf
-            ).max()
-            self._off = float(off / max(np.ptp(self.parts.energies), np.finfo(float).tiny))
+            off = np.abs(half - profile((profile.x[:-1] + profile.x[1:]) / 2))
+            worst = np.max(np.where(off >= 0, off, np.inf))  # of NaN nothing is known
+            self._off = float(worst / max(np.ptp(self.parts.energies), np.finfo(float).tiny))
         return self._off
 
     def at(self, position: float, s: np.ndarray) -> Array:
