@@ -110,6 +110,7 @@ def test_a_method_is_a_pytree_of_its_numbers(method):
         (methods.StringMethod(0.8), 0.8),
         (methods.ConjugateGradient(0.3), 0.3),
         (methods.LBFGS(0.3), 0.3),
+        (methods.Anderson(0.3), 0.3),
     ],
     ids=lambda m: type(m).__name__,
 )
@@ -172,7 +173,7 @@ def test_second_step_of_conjugate_gradients_by_hand():
 
 def test_derivative_by_the_step(method):
     """Of six steps, one after the other, forwards and backwards."""
-    method = replace(method, memory=2) if isinstance(method, methods.LBFGS) else method
+    method = replace(method, memory=2) if hasattr(method, "memory") else method
 
     def path(step):
         return run(replace(method, step=step), 6)
@@ -185,6 +186,53 @@ def test_derivative_by_the_step(method):
     reverse = jax.jit(jax.grad(lambda step: jnp.sum(path(step) ** 2)))(step)
     assert reverse == pytest.approx(float(2 * jnp.sum(here * difference)), abs=2e-6)
     assert jnp.abs(forward[0]).max() > 0.01
+
+
+# Members of one family: steps in the span of the force, the last moves, and what they did to the force
+
+
+def test_anderson_mixing_is_gmres_on_a_linear_force():
+    """Its (k+1)-th point is one step of steepest descent from the k-th of GMRES (Walker and Ni, Theorem 2.2)."""
+    rng = np.random.default_rng(5)
+    n, step = 6, 0.3
+    B, b = np.eye(n) + 0.4 * rng.standard_normal((n, n)) / np.sqrt(n), rng.standard_normal(n)  # no potential
+    method = methods.Anderson(step=step, growth=jnp.inf, memory=n)
+    x, memory = X0[:, :1] * jnp.zeros((1, n)), None
+    memory = method.init(x)
+    for k in range(4):
+        move, memory = update(method, b - x @ B.T, memory, x)
+        x = x + move
+        krylov = np.linalg.qr(np.stack([np.linalg.matrix_power(B, j) @ b for j in range(k)], axis=1))[0] if k else None
+        best = krylov @ np.linalg.lstsq(B @ krylov, b, rcond=None)[0] if k else np.zeros(n)
+        np.testing.assert_allclose(x[0], best + step * (b - B @ best), atol=1e-8)
+
+
+def test_anderson_mixing_forgets_where_the_force_has_grown_much():
+    method = methods.Anderson(step=0.3, growth=2.0)
+    x = jnp.zeros((1, 2))
+    move, memory = update(method, jnp.array([[1.0, 0.0]]), method.init(x), x)
+    larger = jnp.array([[0.0, 2.1]])
+    again, memory = update(method, larger, memory, x + move)
+    np.testing.assert_allclose(again, 0.3 * larger)
+    assert not np.any(memory.gram)
+
+
+@pytest.mark.parametrize(
+    "method", [methods.ConjugateGradient(), methods.Momentum(), methods.LBFGS(), methods.Anderson()]
+)
+def test_a_step_lies_in_the_span_of_force_moves_and_changes(method):
+    """So turning or permuting coordinates turns the steps, and c of the energy with 1/c of the step changes nothing."""
+    turn = jnp.asarray(np.linalg.qr(np.random.default_rng(6).normal(size=(4, 4)))[0])
+    memories, x, steps = [method.init(X0), method.init(X0)], [X0, X0], []
+    for _ in range(8):
+        forces = force(x[0]), force(x[1] @ turn.T) @ turn
+        for k in range(2):
+            move, memories[k] = update(method, forces[k], memories[k], x[k])
+            x[k] = x[k] + move
+        steps.append(x[0])
+        np.testing.assert_allclose(x[1] @ turn.T, x[0], atol=rounding(1e3))
+    span = np.stack([X0[0], *(np.asarray(force(y))[0] for y in [X0, *steps[:1]])])
+    assert np.linalg.matrix_rank(np.vstack([span, np.asarray(steps[1])]), tol=1e-9) <= 2
 
 
 # L-BFGS

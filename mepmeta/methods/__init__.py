@@ -19,6 +19,7 @@ A method is a pytree whose numbers are leaves, so it can be differentiated and t
 The step of the paper is one of them, :class:`~mepmeta.neb.NEB`.
 """
 
+from mepmeta.methods.anderson import Anderson
 from mepmeta.methods.first_order import FIRE, Momentum, SteepestDescent, StringMethod, VelocityProjection
 from mepmeta.methods.gram import LBFGS, ConjugateGradient
 from mepmeta.methods.moves import limited
@@ -26,6 +27,7 @@ from mepmeta.methods.moves import limited
 __all__ = [
     "FIRE",
     "LBFGS",
+    "Anderson",
     "ConjugateGradient",
     "Momentum",
     "SteepestDescent",
