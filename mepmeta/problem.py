@@ -74,12 +74,12 @@ class Problem:
     def damped(self, y: Array, v: Array) -> Array:
         r"""A tangent vector at y with its stiff waves damped: a rough inverse of the Hessian, without a gradient.
 
-        By the energy's own ``damped(v, mass)``, as :meth:`~mepmeta.magnets.heisenberg.Heisenberg.damped`; the vector
-        itself where the energy has none.
+        By the energy's own ``damped(v, mass)``, with a curvature for the mass, as
+        :meth:`~mepmeta.magnets.heisenberg.Heisenberg.damped`; the vector itself where the energy has none.
         """
         if not hasattr(self.energy, "damped"):
             return v
-        return self.geometry.project(y, self.energy.damped(v, MASS * self.energy_unit))
+        return self.geometry.project(y, self.energy.damped(v, MASS * self.energy_unit / self.length_unit**2))
 
     @property
     def live(self) -> Callable:

@@ -15,6 +15,7 @@ from jax.tree_util import Partial
 from rounding import rounding
 
 import mepmeta as mm
+from mepmeta.magnets.exchange import damped
 
 SPHERES = mm.Spheres()
 exponents = st.integers(-99, 99)
@@ -204,3 +205,36 @@ def test_turning_spins_axes_and_couplings_changes_nothing(seed):
     assert r.converged and r.barrier == pytest.approx(one.barrier, rel=1e-9)
     np.testing.assert_allclose(r.eigenvalues, one.eigenvalues, rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(np.asarray(r.saddle) @ turn.T, one.saddle, atol=1e-6)
+
+
+@jax.tree_util.register_pytree_node_class
+class Elastic:
+    """Sites in double wells on an elastic chain, which tells how stiff its short waves are."""
+
+    def __init__(self, c, a):
+        self.c, self.a = c, a
+
+    def __call__(self, x):
+        u = x / self.a
+        return self.c * (jnp.sum((u**2 - 1) ** 2) / 4 + 2 * jnp.sum((u - jnp.roll(u, 1)) ** 2))
+
+    def damped(self, v, mass):
+        return damped(v, v.shape, [(1,)], [4 * self.c / self.a**2], mass, 0)
+
+    def tree_flatten(self):
+        return (self.c, self.a), None
+
+    @classmethod
+    def tree_unflatten(cls, _, leaves):
+        return cls(*leaves)
+
+
+@pytest.mark.parametrize("c, a", [(2.0**50, 2.0**-20), (2.0**-70, 2.0**20), (1.0, 2.0**-40)])
+def test_what_is_stiff_is_stiff_in_every_unit(c, a):
+    """The mass beside an exchange in flat space is an energy over a squared length."""
+    start = jnp.asarray(np.random.default_rng(0).uniform(0.2, 2, 16))
+    one, found = (mm.relax(Elastic(jnp.asarray(u), jnp.asarray(b)), b * start, unit=b) for u, b in ((1.0, 1.0), (c, a)))
+    assert one.converged and found.converged and found.evaluations == one.evaluations
+    np.testing.assert_array_equal(found.state / a, one.state)
+    plain = mm.relax(lambda x: Elastic(1.0, 1.0)(x), start, unit=1.0)
+    assert one.evaluations < plain.evaluations

@@ -164,3 +164,16 @@ def test_an_energy_without_exchange_is_left_alone():
     v = jnp.asarray(np.random.default_rng(4).standard_normal((1, 3)))
     spin = mm.Heisenberg((1,), anisotropy=[(1.0, (1, 0, 0)), (-2.0, (0, 0, 1))], periodic=False)
     np.testing.assert_array_equal(spin.damped(v, jnp.asarray(0.1)), v)
+
+
+def test_constants_of_mixed_precision():
+    film = mm.Heisenberg((3, 4), mm.nearest_neighbours("square", 1.0), [(jnp.float32(0.2), (0, 0, 1))])
+    found = mm.relax(film, mm.ferromagnet((3, 4), (0.6, 0, 0.8)), geometry=spheres)
+    assert found.converged and found.energy == pytest.approx(-24 - 12 * float(jnp.float32(0.2)), rel=rounding(1, 12))
+
+
+def test_a_descent_that_is_there_at_once_has_its_distance():
+    problem, path, saddle = pass_of_a_film()
+    d = 0.5 * problem.distance(path[1], saddle)
+    found = descend(problem, path[1], 1e3, 300, along=saddle, distance=d)
+    assert found.evaluations == 1 and problem.distance(found.state, saddle) == pytest.approx(d, rel=1e-9)

@@ -10,7 +10,12 @@ __all__ = ["damped"]
 
 
 def damped(
-    v: Array, shape: tuple[int, ...], offsets: Sequence[tuple[int, ...]], J: Sequence[Array], mass: Array, first: int
+    v: Array,
+    shape: tuple[int, ...],
+    offsets: Sequence[tuple[int, ...]],
+    J: Sequence[Array],
+    mass: float | Array,
+    first: int,
 ) -> Array:
     r"""A vector field on a lattice with its stiff waves kept and its soft ones made larger.
 
@@ -25,7 +30,7 @@ def damped(
         v: any components at every cell, which are the axes ``first`` to ``first + len(shape)``.
         shape: cells along each axis.
         offsets, J: the bonds, and their exchange :math:`J`.
-        mass: :math:`m`, the curvature that all waves have beside that of exchange, energy.
+        mass: :math:`m`, the curvature that all waves have beside that of exchange, in the unit of J.
         first: the first axis of the lattice in ``v``.
     """
     if not offsets:
@@ -36,7 +41,7 @@ def damped(
     for offset, coupling in zip(offsets, J, strict=True):
         cosine = np.cos(sum(o * q for o, q in zip(offset, waves, strict=True))).astype(v.dtype)
         f = f + 2 * jnp.mean(coupling).astype(v.dtype) * cosine
-    least = mass.astype(v.dtype) + jnp.max(f)
+    least = jnp.asarray(mass, v.dtype) + jnp.max(f)
     gain = (least - jnp.min(f)) / (least - f)
     axes = tuple(range(first, first + len(shape)))
     waves = jnp.fft.rfftn(v, axes=axes)

@@ -267,12 +267,13 @@ class Heisenberg:
         """
         first = 1 + self._axis_of_components
         soft = damped(v, self.shape, self._offsets, [J for J, _ in self._couplings], mass, first)
-        sites = [*(abs(K) for K, _ in self.anisotropy), jnp.sum(abs(self.field), axis=-1)]
+        live = jnp.broadcast_to(jnp.any(self.field != 0, axis=-1), self.shape)
+        for K, _ in self.anisotropy:
+            live = live | (K != 0)
         for offset, (J, D) in zip(self._offsets, self._couplings, strict=True):
-            acts = abs(J) if D is None else abs(J) + jnp.sum(abs(D), axis=-1)
-            starts = jnp.where(self._partners(offset)[1], acts, 0)
-            sites += [starts, jnp.roll(starts, offset, range(len(self.shape)))]
-        live = jnp.broadcast_to(sum(sites) > 0, self.shape)
+            acts = J != 0 if D is None else (J != 0) | jnp.any(D != 0, axis=-1)
+            starts = acts & self._partners(offset)[1]
+            live = live | starts | jnp.roll(starts, offset, range(len(self.shape)))
         return jnp.where(jnp.expand_dims(live, self._axis_of_components), soft, 0)
 
     def _partners(self, offset: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

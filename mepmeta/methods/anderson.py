@@ -49,7 +49,7 @@ class Anderson:
     """
 
     spacing: ClassVar[str] = "tangential"
-    step: float | Array = 0.5
+    step: float | Array = 0.3
     growth: float | Array = 2.0
     memory: int = 5
 
@@ -66,10 +66,11 @@ class Anderson:
         change, smooth = (project(path, old, geometry) - new for old, new in ((s.force, force), (s.soft, soft)))
         place = (s.newest + 1) % self.memory
         moves, changes = s.moves.at[place].set(move), s.changes.at[place].set(smooth)
-        row = jnp.where(s.fresh, 0, product(changes, change))
+        row = product(changes, change)
+        row = jnp.where(s.fresh | ~(row[place] > 0), 0, row)  # the place stays empty
         gram = s.gram.at[place].set(row).at[:, place].set(row)
         grown = ~s.fresh & (norm(force) > self.growth * norm(s.force))
-        gram = jnp.where(grown, 0, jnp.where(jnp.diag(gram)[place] > 0, gram, s.gram))
+        gram = jnp.where(grown, 0, gram)
 
         square = jnp.diag(gram)
         full = square > 0

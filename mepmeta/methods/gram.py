@@ -168,7 +168,8 @@ class LBFGS:
         crossed = put(s.crossed, of_move, images, slice(None), place)
         changed = put(put(s.changed, of_change, images, slice(None), place), of_change, images, place)
         square = of_change[images, place]
-        scale = jnp.where(sound, curvature / jnp.where(sound, square, 1), s.scale)
+        some = sound & (square > 0)
+        scale = jnp.where(some, curvature / jnp.where(some, square, 1), s.scale)
         along, back = _compact(curvatures, crossed, changed, *products(force), place, scale)
         learned = _product("nm,nmd->nd", along, moves) + _product("nm,nmd->nd", back, changes)
         learned = learned.reshape(path.shape)

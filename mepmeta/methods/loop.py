@@ -80,7 +80,7 @@ class Descent(NamedTuple):
         looks: paths that were looked at; the first one ever is no iteration.
         residual: largest force on a particle; ``residuals`` and ``tops``, of shape ``(CHUNK + 1,)``, hold it and the
             highest energy of every path that was looked at.
-        parts: the parts at the inner images, without the tangent.
+        parts: the parts at the inner images, without the tangent and the damped force.
         refused: moves that were taken back in this call.
     """
 
@@ -125,7 +125,7 @@ def to_tolerance(
     # The parts are looked at in one place, so that the gradient of the energy stands in the program once. Between two
     # refusals the memory, the largest array there is, is changed in place: a choice in every iteration would copy it.
     parts, _ = jax.eval_shape(look, march.path)
-    parts = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), parts._replace(tangent=None))
+    parts = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), parts._replace(tangent=None, soft=None))
     first = method.init(inner(march.path))
     most = steps + march.fresh.astype(jnp.int32)
 
@@ -143,7 +143,7 @@ def to_tolerance(
         refused = refused & ~m.fresh
         best = choose(~refused & (residual <= least), (residual, m.ahead, length, turn), m.best)
         path, residual, kept = choose(
-            refused, (m.path, d.residual, d.parts), (m.ahead, residual, found._replace(tangent=None))
+            refused, (m.path, d.residual, d.parts), (m.ahead, residual, found._replace(tangent=None, soft=None))
         )
         move, memory = method.update(found, m.memory, inner(m.ahead), geometry)
         ahead = advance(m.ahead, limited(move, geometry, m.trust), found, k)

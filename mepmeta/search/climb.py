@@ -33,7 +33,9 @@ def climbed(problem: Problem, x: Array, *, tol: float, max_steps: int, reach: fl
 def _quasi_newton(problem: Problem, x: Array, rule: Rule, tol: float, reach: float) -> tuple[Array, int]:
     """A state where the largest force is below ``tol``, or x if that was not reached; and gradients computed."""
     start, mode, before = x, np.zeros(x.shape, x.dtype), None
-    evaluations, moved, least, waited = 0, np.inf, np.inf, 0
+    evaluations, moved, least, waited = 1, np.inf, np.inf, 0
+    if problem.look(x)[1] <= tol:
+        return x, evaluations
     while waited < PATIENCE:
         if moved > STALE:
             mode, count, why = rule(x, mode)

@@ -13,10 +13,13 @@ from mepmeta.methods import LBFGS
 from mepmeta.methods.loop import CHUNK, Descent, March, begin, to_tolerance
 from mepmeta.problem import Problem
 
-__all__ = ["Descended", "descend"]
+__all__ = ["Descended", "at_distance", "descend"]
 
 #: A gradient is one: nothing has to be feared from its growth, and steps nearly across it may be right.
 MINIMISER = LBFGS(angle=1e-3, growth=jnp.inf, memory=8)
+
+#: A state is brought to its distance in so many rounds: each leaves the third power of what was off.
+ROUNDS = 4
 
 
 class Descended(NamedTuple):
@@ -50,12 +53,15 @@ def descend(
         x: where to start.
         tol: largest force on a particle, without its part along the way to ``along`` where a distance is kept.
         at_most: gradients.
-        along: with a ``distance`` a state, from which the descent keeps this distance; the start has it. Else a
+        along: with a ``distance`` a state, from which the descent keeps this distance, from the start on. Else a
             tangent vector, along which the energy is turned over: with the lowest mode this leads to a saddle.
         distance: in units of length.
         before: the end of a descent nearby, whose curvatures are used again.
     """
-    real, x = np.dtype(x.dtype).type, np.asarray(x)[None]
+    real = np.dtype(x.dtype).type
+    if distance > 0:
+        x = at_distance(problem, x, along, distance)
+    x = np.asarray(x)[None]
     march, along = begin(MINIMISER, x, x), np.zeros_like(x[0]) if along is None else along
     if before is not None:  # the first move of this one begins elsewhere: it makes no pair
         last = before.memory.last._replace(fresh=np.asarray(True))
@@ -67,8 +73,17 @@ def descend(
         march, looks, residual = d.march, int(d.looks), float(d.residual)
         evaluations, refused = evaluations + looks, refused + int(d.refused)
         if residual <= tol or looks < steps or evaluations >= at_most or not np.isfinite(residual):
-            energy = float(np.asarray(d.parts.energies)[0])
+            energy = float(np.asarray(d.parts.energies)[0]) if np.isfinite(residual) else np.nan
             return Descended(np.asarray(march.path)[0], energy, residual, evaluations, refused, march)
+
+
+def at_distance(problem: Problem, x: Array, centre: Array, distance: float) -> Array:
+    """The state x moved to this distance from the centre."""
+    for _ in range(ROUNDS):
+        way = np.asarray(problem.way(x, centre))
+        now = float(np.linalg.norm(way)) or 1.0  # it may be the centre itself
+        x = problem.moved_by(x, ((1 - distance / now) * way).astype(way.dtype))
+    return x
 
 
 @compiled
@@ -82,13 +97,14 @@ def _descend(problem: Problem, march: March, tol: Array, steps: Array, along: Ar
         way = jnp.where(held, geometry.connect(x, along)[1], geometry.project(x, along))
         square = jnp.vdot(way, way)
         way, both = way / jnp.sqrt(jnp.where(square > 0, square, 1)), jnp.where(held, 1, 2).astype(path.dtype)
-        force = -geometry.project(x, slope)
-        force = force - both * jnp.vdot(way, force) * way
+        slope = geometry.project(x, slope)
+        force = both * jnp.vdot(way, slope) * way - slope
         soft = problem.damped(x, force)
         soft = soft - (2 - both) * jnp.vdot(way, soft) * way
         none, straight = jnp.zeros((1,), path.dtype), jnp.ones((1,), path.dtype)
         parts = Parts(force[None], none, None, jnp.zeros_like(path), straight, none, value[None], none, soft[None])
-        return parts, jnp.max(geometry.sizes(force))
+        # Of the turned force a particle may feel less than of the force itself.
+        return parts, jnp.max(geometry.sizes(jnp.where(held, force, slope)))
 
     def advance(path: Array, move: Array, parts: Parts, k: Array) -> Array:
         x = geometry.retract(path[0], move[0])

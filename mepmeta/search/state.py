@@ -22,7 +22,7 @@ from mepmeta.spectra.modes import POWER_STEPS, Modes, largest_curvature, lowest
 __all__ = ["COARSE", "LATE", "Rules", "Search", "Trial"]
 
 #: The saddle is the band's own when it is found within this part of the length of the path from its highest point;
-#: while the band is under way looking for it may take so many Newton steps.
+#: while the band is under way so many Newton steps may look for it, after those of L-BFGS.
 OWN, EARLY, LATE = 0.1, 40, 300
 #: A saddle with several negative modes is left along one of them, by so much of the unit of length.
 KICK = 0.3

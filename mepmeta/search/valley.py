@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from mepmeta.problem import Problem
-from mepmeta.search.descent import descend
+from mepmeta.search.descent import at_distance, descend
 
 __all__ = ["valleys"]
 
@@ -80,7 +80,7 @@ def _down(problem: Problem, guess: np.ndarray, mode: Array, tol: float) -> tuple
             ahead = -np.asarray(problem.way(above, way[-2]))
             ahead /= np.linalg.norm(ahead)
         # As guessed, straight ahead, or straight to the end: near a minimum a valley may turn into a softer direction.
-        starts = [_at_distance(problem, above, x, d) for x in (guess[n], problem.moved_by(above, d * ahead), end)]
+        starts = [at_distance(problem, x, above, d) for x in (guess[n], problem.moved_by(above, d * ahead), end)]
         evaluations += len(starts)
         energies = [problem.look(x)[0] for x in starts]
         order = sorted(range(len(starts)), key=lambda k: (not np.isfinite(energies[k]), energies[k]))
@@ -101,12 +101,3 @@ def _down(problem: Problem, guess: np.ndarray, mode: Array, tol: float) -> tuple
         if n < len(guess) - 2 and problem.distance(found.state, end) < EVEN * d:
             break
     return way, d, evaluations, True
-
-
-def _at_distance(problem: Problem, centre: Array, x: Array, d: float) -> Array:
-    """The state x moved to about this distance from the centre."""
-    for _ in range(2):
-        way = np.asarray(problem.way(x, centre))
-        distance = float(np.linalg.norm(way)) or 1.0  # it may be the centre itself
-        x = problem.moved_by(x, (1 - d / distance) * way)
-    return x
