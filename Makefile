@@ -42,8 +42,8 @@ $(READY): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-# Built anew when anything changed that a page reads, or a file of the book was taken away. Then every page runs, also one that is unchanged itself: --all, and
-# no cache. -W -n: a warning or a dead reference fails.
+# Built anew when anything changed that a page reads, or a file of the book was taken away. Then every page runs, also one
+# that is unchanged itself: --all, and no cache. -W -n: a warning or a dead reference fails.
 $(BUILT): $(READY) _config.yml _toc.yml $(shell find book mepmeta benchmarks -type f -not -name '*.pyc') \
     $(shell find book -type d)
 	rm -rf $(RAN) && mkdir -p _build && touch _build/.begun

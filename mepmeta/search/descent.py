@@ -20,6 +20,8 @@ MINIMISER = LBFGS(angle=1e-3, growth=jnp.inf, memory=8)
 
 #: A state is brought to its distance in so many rounds: each leaves the third power of what was off.
 ROUNDS = 4
+#: It is there when the distance is right to so many roundings.
+THERE = 4
 
 
 class Descended(NamedTuple):
@@ -82,6 +84,8 @@ def at_distance(problem: Problem, x: Array, centre: Array, distance: float) -> A
     for _ in range(ROUNDS):
         way = np.asarray(problem.way(x, centre))
         now = float(np.linalg.norm(way)) or 1.0  # it may be the centre itself
+        if abs(now - distance) <= THERE * float(np.finfo(way.dtype).eps) * distance:
+            break
         x = problem.moved_by(x, ((1 - distance / now) * way).astype(way.dtype))
     return x
 
