@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from types import ModuleType
 from typing import NamedTuple
 
 import jax
@@ -229,13 +230,19 @@ class Heisenberg:
 
     def live(self) -> np.ndarray:
         """Sites with a moment, shape ``shape``: those on which a coupling, an anisotropy or a field acts."""
-        constants = [np.any(np.asarray(self.field) != 0, axis=-1)]
-        constants += [np.asarray(K) != 0 for K, _ in self.anisotropy]
-        live = np.logical_or.reduce([np.broadcast_to(c, self.shape) for c in constants]).ravel()
-        for i, j, blocks in self.pairs():
-            acts = np.any(blocks != 0, axis=(1, 2))
-            live[i[acts]] = live[j[acts]] = True
-        return live.reshape(self.shape)
+        return self._live(np)
+
+    def _live(self, xp: ModuleType) -> np.ndarray | Array:
+        """By NumPy, which compiles nothing, or by ``jax.numpy`` where the constants are traced."""
+        live = xp.broadcast_to(xp.any(xp.asarray(self.field) != 0, axis=-1), self.shape)
+        for K, _ in self.anisotropy:
+            live = live | (xp.asarray(K) != 0)
+        for offset, (J, D) in zip(self._offsets, self._couplings, strict=True):
+            acts = xp.asarray(J) != 0
+            acts = acts if D is None else acts | xp.any(xp.asarray(D) != 0, axis=-1)
+            starts = acts & self._partners(offset)[1]
+            live = live | starts | xp.roll(starts, offset, tuple(range(len(self.shape))))
+        return live
 
     def pairs(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         r"""The quadratic part of the energy, :math:`\sum_n S_{i_n}\cdot A_n S_{j_n}`: flat indices i and j, blocks A.
@@ -267,14 +274,7 @@ class Heisenberg:
         """
         first = 1 + self._axis_of_components
         soft = damped(v, self.shape, self._offsets, [J for J, _ in self._couplings], mass, first)
-        live = jnp.broadcast_to(jnp.any(self.field != 0, axis=-1), self.shape)
-        for K, _ in self.anisotropy:
-            live = live | (K != 0)
-        for offset, (J, D) in zip(self._offsets, self._couplings, strict=True):
-            acts = J != 0 if D is None else (J != 0) | jnp.any(D != 0, axis=-1)
-            starts = acts & self._partners(offset)[1]
-            live = live | starts | jnp.roll(starts, offset, range(len(self.shape)))
-        return jnp.where(jnp.expand_dims(live, self._axis_of_components), soft, 0)
+        return jnp.where(jnp.expand_dims(self._live(jnp), self._axis_of_components), soft, 0)
 
     def _partners(self, offset: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """The cell at the other end of the bond that starts at every cell, and whether there is one."""
