@@ -83,3 +83,14 @@ def test_records_are_read_as_they_were_written(tmp_path):
     header, back = records.read(tmp_path / "x.csv")
     assert back == rows
     assert header["what"] == "a test" and {"processor", "versions", "date"} <= set(header)
+
+
+def test_a_first_answer_is_one_of_a_solver_that_had_it_every_time():
+    def row(code, first, solved=True):
+        return {"code": code, "loading_s": 1.0, "first_s": first, "second_s": first / 2, "solved": solved}
+
+    rows = [row("mepmeta", 3.0), row("mepmeta", 5.0), row("spirit A", 1.0), row("spirit A", 1.0, solved=False),
+            row("spirit B", 4.0), row("spirit B", 4.0), row("spirit C", 9.0), row("spirit C", 9.0)]  # fmt: skip
+    assert tables.first_answer(rows, "mepmeta") == (5.0, 2.0)
+    assert tables.first_answer(rows, "spirit") == (5.0, 2.0)
+    assert tables.first_answer(rows[2:4], "spirit") == (float("inf"), float("inf"))

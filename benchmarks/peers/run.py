@@ -169,12 +169,13 @@ def stage_machine() -> None:
 def stage_answer() -> None:
     """Fresh processes, in turn, each with one problem of the test half: the first skyrmion."""
     name, rows = problems("skyrmion", "test")[0], []
-    settings = json.loads(SETTINGS.read_text())["spirit-skyrmion"][0]
+    settings = json.loads(SETTINGS.read_text())["spirit-skyrmion"]
     for turn in range(ROUNDS):
-        for code, chosen in (("mepmeta", {}), ("spirit", settings)):
+        for code, chosen in (("mepmeta", {}), *(("spirit", one) for one in settings)):
             with Worker(CORES[1], fresh=True) as fresh:
                 found = fresh.ask({"task": "answer", "code": code, "problem": name, "settings": chosen})
-                rows.append({"code": code, "problem": name, "turn": turn, **found})
+                label = f"{code} {chosen['solver']}" if chosen else code
+                rows.append({"code": label, "problem": name, "turn": turn, **found})
     write(DATA / "answer.csv", rows, "CPU seconds of fresh processes on one core: loading, first solution, a second")
 
 

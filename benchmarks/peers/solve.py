@@ -56,8 +56,10 @@ def solve(code: str, problem: Problem, settings: dict, repeats: int = 1, cap: in
     return {"mepmeta": _mepmeta, "spirit": _spirit, "ase": _ase}[code](problem, settings, repeats, cap)
 
 
-def answer(code: str, problem: Problem, settings: dict) -> dict[str, float]:
+def answer(code: str, problem: Problem, settings: dict) -> dict[str, float | bool]:
     """CPU seconds until a fresh process has its answer: what it loads, the first solution and a second one.
+
+    ``solved`` says whether both are solutions; where a code gives up, the seconds are no answer.
 
     A worker has JAX and mepmeta loaded when it gets a job; that counts for mepmeta, and not for Spirit.
     """
@@ -66,8 +68,9 @@ def answer(code: str, problem: Problem, settings: dict) -> dict[str, float]:
         begin = time.process_time()
         import benchmarks.peers.spirit_run  # noqa: F401
     loading = time.process_time() - begin
-    first, second = (solve(code, problem, settings)[0].cpu for _ in range(2))
-    return {"loading_s": loading, "first_s": first, "second_s": second}
+    first, second = (solve(code, problem, settings)[0] for _ in range(2))
+    solved = first.solved and second.solved
+    return {"loading_s": loading, "first_s": first.cpu, "second_s": second.cpu, "solved": solved}
 
 
 def _outcome(r: Residuals, problem: Problem, k: int, per: int, times, top_at, index: int, message: str) -> Outcome:
