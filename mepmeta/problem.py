@@ -137,6 +137,10 @@ class Problem:
         """The tangent vector at x that leads to y."""
         return _connected(x, y, self.geometry)[1]
 
+    def between(self, x: Array, y: Array, part: float) -> Array:
+        """The state this part of the way from x to y."""
+        return _between(x, y, np.asarray(part, x.dtype), self.geometry)
+
     def moved_by(self, y: Array, v: Array) -> Array:
         """The state reached by a tangent vector; by zero, the state put back to the last digit."""
         return _retracted(y, v, self.geometry)
@@ -152,6 +156,11 @@ def _look(problem: Problem, y: Array) -> tuple[Array, Array, Array]:
 @partial(compiled, static_argnums=2)
 def _connected(x: Array, y: Array, geometry: Geometry) -> tuple[Array, Array]:
     return geometry.connect(x, y)[:2]
+
+
+@partial(compiled, static_argnums=3)
+def _between(x: Array, y: Array, part: Array, geometry: Geometry) -> Array:
+    return geometry.interpolate(x, y, part)
 
 
 @partial(compiled, static_argnums=2)

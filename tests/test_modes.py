@@ -118,7 +118,7 @@ def test_the_sparse_matrix_and_derivatives_agree_on_textures(monkeypatch, shape,
     by_derivatives(monkeypatch)
     lanczos = mm.lowest_modes(H, S, 3, geometry=spheres)
     assert sparse.products < lanczos.products
-    # Lanczos takes the largest curvature to a thousandth, the power iteration to a few per cent from below.
+    # ARPACK takes the largest curvature to a thousandth, seven products to a few per cent from below.
     largest = np.abs(np.linalg.eigvalsh(mm.hessian(H, S, geometry=spheres).toarray())).max()
     assert 0.9 * largest < lanczos.scale < (1 + 1e-9) * largest
     for found in (sparse, in_planes):

@@ -14,7 +14,7 @@ from mepmeta.methods.moves import LIMIT
 from mepmeta.paths import balanced, redistributed
 from mepmeta.problem import Problem
 
-__all__ = ["halfway", "run"]
+__all__ = ["halfway", "looked_at", "run"]
 
 #: How much of the distance of two neighbouring images may change in one iteration.
 STRAIN = 0.5
@@ -67,6 +67,14 @@ def run(
         return path
 
     return to_tolerance(look, advance, lambda p: p[1:-1], method, march, geometry, tol, steps)
+
+
+@compiled
+def looked_at(problem: Problem, path: Array, held: Array) -> tuple[Parts, Array]:
+    """The parts of a path with the improved tangent, and its residual; a small program, for a path that is there."""
+    parts = parts_of(problem, path, 0.0, problem.geometry, "improved")
+    force = jnp.where(held.reshape((-1,) + (1,) * (path.ndim - 1)), 0, parts.force)
+    return parts._replace(tangent=None), jnp.max(jax.vmap(problem.geometry.sizes)(force))
 
 
 @compiled

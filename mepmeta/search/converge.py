@@ -3,7 +3,8 @@
 import numpy as np
 
 from mepmeta.search.result import StationaryPoint, highest, profile_of
-from mepmeta.search.state import COARSE, Search
+from mepmeta.search.scout import Scouted, laid
+from mepmeta.search.state import COARSE, OWN, Search
 
 __all__ = ["PROMINENCE", "converge"]
 
@@ -18,9 +19,17 @@ KICKS = 6
 PROMINENCE = 1e-3
 
 
-def converge(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint | None, str]:
-    """Converge the band on a saddle with one negative mode: the saddle, or None and why not, as it was measured."""
-    saddle, why = _decide(search, climb, tol)
+def converge(
+    search: Search, climb: bool, tol: float, over: Scouted | None = None
+) -> tuple[StationaryPoint | None, str]:
+    """Converge the band on a saddle with one negative mode: the saddle, or None and why not, as it was measured.
+
+    It may be the one that a path is ``over`` already.
+    """
+    if over is not None and _leads(search, over, tol):
+        saddle, why = over.trial.point, ""
+    else:
+        saddle, why = _decide(search, climb, tol)
     if np.isfinite(search.residual) and (off := search.coarseness()) > COARSE:
         saddle, search.too_few = None, True
         n = search.path.shape[0]
@@ -28,6 +37,26 @@ def converge(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint |
         why += f"{n} images are too few: between two of them the energy is off the profile by {off:.0%} of its range; "
         why += "pass a larger n_images"
     return saddle, why
+
+
+def _leads(search: Search, over: Scouted, tol: float) -> bool:
+    """Whether the valleys of a saddle lead to the ends; then they are the path, and else nothing has changed."""
+    line = search.path
+    path, top = laid(search.problem, over, line.shape[0])
+    search.take(path)
+    search.hold(top)
+    if search.follow(over.trial.mode, tol * TIGHTER) and search.look() <= tol and not _doubt(search, over.trial.point):
+        return True
+    search.take(line)
+    return False
+
+
+def _doubt(search: Search, saddle: StationaryPoint) -> str:
+    """What of a converged path speaks against the saddle that is held: "back", "higher" or nothing."""
+    if any(search.turns_back(n) for n in 1 + np.flatnonzero(search.held)):
+        return "back"
+    E = np.asarray(search.parts.energies)
+    return "higher" if E[search.top] - saddle.energy > PROMINENCE * (saddle.energy - E[0]) else ""
 
 
 def _decide(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint | None, str]:
@@ -57,7 +86,7 @@ def _decide(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint | 
             if not late:
                 continue
             return None, "the path is highest at an end: no barrier separates the ends, or that end is no minimum"
-        trial = search.trial(position, profile.x, tol, late)
+        trial = search.trial(position, profile.x, tol, None if late else OWN * profile.x[-1])
         if trial.why or (trial.far and not (late and climb)):
             if not late:
                 continue
@@ -78,15 +107,13 @@ def _decide(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint | 
         saddle = trial.point
         if climb:
             search.adopt(saddle)
-            if search.rules.valleys:
-                search.follow(trial.mode, tol * TIGHTER)
-            if not search.run(tol):
+            there = search.rules.valleys and search.follow(trial.mode, tol * TIGHTER) and search.look() <= tol
+            if not (there or search.run(tol)):
                 break
-            held = 1 + np.flatnonzero(search.held)
-            E = np.asarray(search.parts.energies)
-            if any(search.turns_back(n) for n in held):
+            doubt = _doubt(search, saddle)
+            if doubt == "back":
                 return None, "the path turns back at its saddle, which lies beyond an end that is no minimum"
-            if E[search.top] - saddle.energy > PROMINENCE * (saddle.energy - E[0]) and kicks < KICKS:
+            if doubt == "higher" and kicks < KICKS:
                 kicks += 1
                 search.release()
                 continue  # the path has come to lead over a higher one

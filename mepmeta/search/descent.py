@@ -16,7 +16,7 @@ from mepmeta.problem import Problem
 __all__ = ["Descended", "at_distance", "descend"]
 
 #: A gradient is one: nothing has to be feared from its growth, and steps nearly across it may be right.
-MINIMISER = LBFGS(angle=1e-3, growth=jnp.inf, memory=8)
+MINIMISER = LBFGS(angle=1e-3, growth=jnp.inf, memory=16)
 
 #: A state is brought to its distance in so many rounds: each leaves the third power of what was off.
 ROUNDS = 4

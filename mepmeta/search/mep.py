@@ -15,16 +15,17 @@ from mepmeta.force import Tangent
 from mepmeta.geometry import Flat, Geometry
 from mepmeta.methods import FIRE, LBFGS
 from mepmeta.neb import NEB, NEBParams
-from mepmeta.paths import resampled
 from mepmeta.problem import Problem, pose, tolerance
 from mepmeta.search.converge import converge
 from mepmeta.search.first_path import first_path
 from mepmeta.search.relaxation import Relaxed, public, relaxed
 from mepmeta.search.report import reported
 from mepmeta.search.result import MEP, StationaryPoint
+from mepmeta.search.scout import LEAST, SCOUTS, scouted
 from mepmeta.search.settings import Settings, checked
+from mepmeta.search.spread import spread
 from mepmeta.search.state import Rules, Search
-from mepmeta.spectra.modes import POWER_STEPS
+from mepmeta.spectra.modes import LANCZOS_STEPS
 
 __all__ = ["find_mep"]
 
@@ -34,8 +35,6 @@ DEFAULT, FINISH, FALLBACK = LBFGS(memory=10), LBFGS(memory=10, by_image=True), F
 IMAGES = 14, 28, 56
 #: The residual to reach, in units of force of the problem.
 TOL = 1e-7
-#: A path of more images than MANY is first found with FEW, to this residual in units of force.
-MANY, FEW, ROUGHLY = 20, 14, 1e-4
 #: Two states closer than this part of the unit are one.
 SAME = 1e-3
 
@@ -169,7 +168,7 @@ def _search(energy: Callable, start: np.ndarray, end: np.ndarray, how: Settings)
     problem = pose(energy, how.geometry, start, end)
     ends = [problem.inside(x) for x in (start, end)]
     ends = [problem.moved_by(x, np.zeros_like(x)) for x in ends]
-    notes, known_ends, modes, evaluations, reached, together = [], None, None, 4 * POWER_STEPS, True, False
+    notes, known_ends, modes, evaluations, reached, together = [], None, None, 4 * LANCZOS_STEPS, True, False
     try:
         if how.relax_endpoints:
             found = [relaxed(problem, x, how.endpoint_tol, how.max_steps) for x in ends]
@@ -201,29 +200,26 @@ def _search(energy: Callable, start: np.ndarray, end: np.ndarray, how: Settings)
     beta = 0.0 if how.params is None else how.params.beta * problem.units[0]
     own = how.method is None and how.params is None and how.tangent == "improved"
     rules = Rules(*methods, fallback, how.patience, how.tangent, beta, valleys=own)
-    band = None
+    band, over = None, None
     for images in IMAGES if how.n_images is None and path is None else (how.n_images,):
         line = first_path(problem, *ends, images, modes) if path is None else problem.inside(path, axis=1)
         line = _between(ends, line)
         wanted = tolerance(how.tol, TOL, problem, line.dtype)
         with tqdm(total=how.max_steps, disable=not how.progress, desc="band") as bar:
-            saddle, why = None, "both ends relax into the same minimum" if together else ""
-            band, few, last = Search(problem, line, rules, how.max_steps, bar, band), None, band
+            saddle, why, go = None, "both ends relax into the same minimum" if together else "", reached and not together
+            few, last = None, band
             try:
-                if reached and not together and line.shape[0] > MANY and band.steps < how.max_steps // 2:
-                    # Few images find the way, at a small part of the cost.
-                    short = resampled(line, FEW, problem.geometry)
-                    few = Search(problem, short, rules, how.max_steps // 2, bar, band)
-                    converge(few, how.climb, max(wanted, ROUGHLY))
-                    if np.isfinite(few.residual) and not few.too_few:
-                        line = _between(ends, resampled(few.path, line.shape[0], problem.geometry))
-                    band = Search(problem, line, rules, how.max_steps, bar, few)
-                if reached and not together:
-                    saddle, why = converge(band, how.climb, wanted)
+                if go and own and how.climb and over is None and line.shape[0] >= LEAST:
+                    few = Search(problem, spread(problem, line, SCOUTS), rules, how.max_steps // 2, bar, band)
+                    over = scouted(few, line, wanted)
+                band = Search(problem, line, rules, how.max_steps, bar, few or band)
+                if go:
+                    saddle, why = converge(band, how.climb, wanted, over)
             except KeyboardInterrupt:
                 why = "interrupted"
-                # What it has is the last band that has moved.
-                band = next((b for b in (band, few, last) if b is not None and b.parts is not None), band)
+                # What it has is the last band that has moved, and the counts of the scouts.
+                if few is not None and band is last:
+                    band = Search(problem, line, rules, how.max_steps, bar, few)
                 break
         if not band.too_few or band.steps >= how.max_steps:
             break

@@ -13,7 +13,7 @@ from mepmeta.geometry import Flat, Geometry
 from mepmeta.problem import ROUNDINGS, Problem, pose, tolerance
 from mepmeta.search.descent import descend
 from mepmeta.search.newton import newton
-from mepmeta.spectra.modes import POWER_STEPS, Modes, lowest
+from mepmeta.spectra.modes import LANCZOS_STEPS, Modes, lowest
 
 __all__ = ["ENDPOINT_TOL", "Relaxed", "downhill", "relax", "relaxed"]
 
@@ -67,7 +67,7 @@ def relaxed(problem: Problem, x: Array, tol: float | None, max_steps: int) -> Re
     """:func:`relax` of a state in units of the problem, unchecked; its numbers are in the units of the caller."""
     start = x
     wanted = tolerance(tol, ENDPOINT_TOL, problem, x.dtype)
-    kicks, evaluations, minimum = 0, 2 * POWER_STEPS, False
+    kicks, evaluations, minimum = 0, 2 * LANCZOS_STEPS, False
     modes = Modes(np.zeros(0), np.zeros((0, *x.shape), x.dtype), 0.0, 0)
     # Quasi-Newton while it is far; close to the minimum Newton steps.
     down = descend(problem, x, max(wanted, NEAR), max_steps + 1)

@@ -7,7 +7,7 @@ from mepmeta.paths import arc_length
 from mepmeta.problem import Problem
 from mepmeta.search.converge import PROMINENCE
 from mepmeta.search.result import MEP, StationaryPoint, extrema, highest, profile_of
-from mepmeta.search.state import LATE, Search
+from mepmeta.search.state import Search
 
 __all__ = ["reported"]
 
@@ -38,7 +38,7 @@ def reported(
             if abs(turn - saddle.position) < NEARBY * position[-1] / position.size:
                 points.append(saddle)
                 continue
-            point = search.refined(search.at(turn, position), climb=bool(higher), tol=tol, steps=LATE)
+            point = search.refined(search.at(turn, position), climb=bool(higher), tol=tol)
             if point.ended == "converged":
                 points.append(search.described(point.state, turn))
             else:

@@ -16,16 +16,17 @@ from mepmeta.search.climb import climbed
 from mepmeta.search.newton import Stationary, newton
 from mepmeta.search.relaxation import downhill
 from mepmeta.search.result import StationaryPoint, profile_of
+from mepmeta.search.spread import along
 from mepmeta.search.valley import valleys
-from mepmeta.spectra.modes import POWER_STEPS, Modes, largest_curvature, lowest
+from mepmeta.spectra.modes import LANCZOS_STEPS, Modes, largest_curvature, lowest
 
-__all__ = ["COARSE", "LATE", "Rules", "Search", "Trial"]
+__all__ = ["COARSE", "OWN", "Rules", "Search", "Trial"]
 
 #: The saddle is the band's own when it is found within this part of the length of the path from its highest point;
-#: while the band is under way so many Newton steps may look for it, after those of L-BFGS.
-OWN, EARLY, LATE = 0.1, 40, 300
-#: A saddle with several negative modes is left along one of them, by so much of the unit of length.
-KICK = 0.3
+#: while the band is under way so many gradients may look for it, and at the end so many Newton steps.
+OWN, EARLY, LATE = 0.1, 100, 300
+#: A saddle with several negative modes is left along one of them, by so much of the unit of length, so often in a climb.
+KICK, PUSHES = 0.3, 2
 #: The saddle is refined to this part of the tolerance of the path.
 SHARPER = 1e-3
 #: A path turns back where the cosine between the ways from an image to its two neighbours is larger than this.
@@ -68,13 +69,14 @@ class Search:
         before: "Search | None" = None,
     ):
         self.problem, self.path, self.rules, self.max_steps, self.bar = problem, path, rules, max_steps, bar
-        middle = float(largest_curvature(problem, np.asarray(path)[path.shape[0] // 2], problem.geometry))
-        # What scales the force for methods that learn no curvature; a step that was given has its unit already.
-        self.stiffness = self._real(max(1.0, middle) if np.isfinite(middle) and rules.beta == 0 else 1.0)
-        self.residual, self.steps, self.evaluations, self.largest = np.inf, 0, 2 * POWER_STEPS, 0.0
-        self.history, self.used = [], []
-        if before is not None:  # of another band for the same path
-            self.steps, self.evaluations = before.steps, self.evaluations + before.evaluations
+        self.residual, self.largest = np.inf, 0.0
+        if before is None:
+            middle = float(largest_curvature(problem, np.asarray(path)[path.shape[0] // 2], problem.geometry))
+            # What scales the force for methods that learn no curvature; a step that was given has its unit already.
+            self.stiffness = self._real(max(1.0, middle) if np.isfinite(middle) and rules.beta == 0 else 1.0)
+            self.steps, self.evaluations, self.history, self.used = 0, 2 * LANCZOS_STEPS, [], []
+        else:  # of another band for the same path
+            self.steps, self.evaluations, self.stiffness = before.steps, before.evaluations, before.stiffness
             self.history, self.used = [*before.history], [*before.used]
         self.seen, self.parts = path, None  # a path, and the parts that belong to it
         self.too_few, self.lost, self._off, self._at_ends = False, "", None, None
@@ -94,6 +96,11 @@ class Search:
     def _begin(self, method: Any) -> None:
         """The method with nothing learned."""
         self.method, self.march = method, begin(method, np.asarray(self.path), np.asarray(self.path)[1:-1])
+
+    def take(self, path: Array) -> None:
+        """Another path of as many images, of which nothing is known."""
+        self.path, self.residual, self.too_few = path, np.inf, False
+        self.release()
 
     def release(self) -> None:
         """Let every inner image move."""
@@ -192,20 +199,17 @@ class Search:
 
     def at(self, position: float, s: np.ndarray) -> Array:
         """The state at a distance along the path."""
-        n = int(np.clip(np.searchsorted(s, position, side="right") - 1, 0, s.size - 2))
-        part = self._real((position - s[n]) / (s[n + 1] - s[n]))
-        x = self.image(n)
-        return self.problem.moved_by(x, part * np.asarray(self.problem.way(x, self.image(n + 1))))
+        return along(self.problem, np.asarray(self.path), s, [position])[0]
 
     def modes(self, x: Array, k: int = 4) -> Modes:
         modes = lowest(self.problem, x, k, self.problem.geometry)
         self.evaluations += 2 * modes.products
         return modes
 
-    def refined(self, x: Array, *, climb: bool, tol: float, steps: int, reach: float = np.inf) -> Stationary:
+    def refined(self, x: Array, *, climb: bool, tol: float, **limits: float) -> Stationary:
         """The stationary state near x, a saddle or a minimum."""
         tol, refine = max(SHARPER * tol, self.rounding), climbed if climb else newton
-        found = refine(self.problem, x, tol=tol, max_steps=steps, reach=reach)
+        found = refine(self.problem, x, tol=tol, max_steps=LATE, **limits)
         self.evaluations += found.evaluations
         return found
 
@@ -216,22 +220,37 @@ class Search:
         self.evaluations += 1
         return StationaryPoint(x, value, float(position), force, modes.values, modes.negative, modes.zero)
 
-    def trial(self, position: float, s: np.ndarray, tol: float, late: bool) -> Trial:
-        """Look for the saddle from a point of the band; nothing of the band changes."""
-        x, own = self.at(position, s), OWN * s[-1]
-        steps, reach = (LATE, np.inf) if late else (EARLY, own)
-        found = self.refined(x, climb=True, tol=tol, steps=steps, reach=reach)
-        if found.ended != "converged":
-            point = StationaryPoint(found.state, np.nan, position, found.residual, np.zeros(0), 0, 0)
-            if found.ended == "not finite":
-                return Trial(point, x, True, "the energy is not finite at the highest point of the path")
-            why = f"the force is still {found.residual * self.problem.units[2]:.1e}"
-            why += "" if found.ended in ("far", "stuck", "steps") else f", and {found.ended}"
-            return Trial(point, x, True, f"the highest point was not refined into a saddle: {why}")
-        modes = self.modes(found.state)
+    def trial(self, position: float, s: np.ndarray, tol: float, reach: float | None = None) -> Trial:
+        """Look for the saddle from a point of the band; nothing of the band changes.
+
+        With a ``reach`` it is a glance: no farther than that, and with few gradients.
+        """
+        x, own = self.at(position, s), OWN * s[-1] if reach is None else reach
+        limits = {} if reach is None else {"reach": reach, "at_most": EARLY}
+        begun = x
+        for push in range(PUSHES + 1):
+            found = self.refined(begun, climb=True, tol=tol, **limits)
+            if found.ended != "converged":
+                point = StationaryPoint(found.state, np.nan, position, found.residual, np.zeros(0), 0, 0)
+                if found.ended == "not finite":
+                    return Trial(point, x, True, "the energy is not finite at the highest point of the path")
+                why = f"the force is still {found.residual * self.problem.units[2]:.1e}"
+                why += "" if found.ended in ("far", "stuck", "steps") else f", and {found.ended}"
+                return Trial(point, x, True, f"the highest point was not refined into a saddle: {why}")
+            modes = self.modes(found.state)
+            others = self.across(modes)
+            if not others or push == PUSHES:
+                break
+            begun = downhill(self.problem, found.state, others[0], KICK)
         point = self.described(found.state, position, modes)
         why = "" if point.index == 1 else f"it has {point.index or 'no'} negative modes"
         return Trial(point, modes.vectors[0], self.problem.distance(x, found.state) > own, why)
+
+    def across(self, modes: Modes) -> list[np.ndarray]:
+        """The negative modes beside the path's own."""
+        along = np.ravel(np.asarray(self.parts.unit)[self.top - 1])
+        others = [v for v in modes.vectors[: modes.negative] if (np.ravel(v) @ along) ** 2 < 0.5]
+        return others if modes.negative > 1 else []
 
     def adopt(self, saddle: StationaryPoint) -> None:
         """Bend the path so that the image nearest to a saddle becomes the saddle, and stays there."""
@@ -240,15 +259,27 @@ class Search:
         path = np.array(paths.bent(path, n, self.problem.way(path[n], x), self.problem.geometry))
         path[n] = x
         self.path = path
+        self.hold(n)
+
+    def hold(self, n: int) -> None:
+        """Keep image n, and no other, where it is."""
         self.release()
         self.held[n - 1] = True
         self.restart()
 
-    def follow(self, mode: np.ndarray, tol: float) -> None:
-        """Put the images into the valleys on both sides of the saddle that is held, where they lead to the ends."""
-        self.path, count = valleys(self.problem, self.path, 1 + int(np.argmax(self.held)), mode, tol)
+    def follow(self, mode: np.ndarray, tol: float) -> bool:
+        """Put the images into the valleys on both sides of the saddle that is held; whether both lead to the ends."""
+        self.path, count, both = valleys(self.problem, self.path, 1 + int(np.argmax(self.held)), mode, tol)
         self.evaluations += count
         self._begin(self.method)
+        return both
+
+    def look(self) -> float:
+        """The residual of the path as it is."""
+        self.parts, residual = band.looked_at(self.problem, self.path, self.held)
+        self.residual, self.seen, self._off = float(residual), self.path, None
+        self.evaluations += self.path.shape[0] - 2
+        return self.residual
 
     def bend(self, n: int, move: Array) -> None:
         """Bend the path at image n."""

@@ -18,13 +18,17 @@ __all__ = ["valleys"]
 MOST = 300
 #: The force, in units of force, at which one image may be told from another.
 ROUGHLY = 1e-3
-#: The last image may be farther from the end, or nearer to it, than from the one before by this factor; beyond,
-#: distances are chosen anew, so often; and what is more uneven than the last factor is no path.
-EVEN, ROUNDS, UNEVEN = 1.33, 3, 3.0
+#: Two first images whose directions from the saddle have a larger cosine than this lead down one way.
+ALIKE = 0.9
+#: The last image may be so much nearer to the end than to the one before, or farther; beyond, distances are chosen
+#: anew, so often; and what is more uneven than the last factor is no path.
+NEARER, FARTHER, ROUNDS, UNEVEN = 0.5, 1.4, 3, 3.0
 
 
-def valleys(problem: Problem, path: Array, top: int, mode: Array, tol: float) -> tuple[np.ndarray, int]:
-    r"""The path with its images in the valleys of a saddle, where these lead to its ends, and the gradients computed.
+def valleys(problem: Problem, path: Array, top: int, mode: Array, tol: float) -> tuple[np.ndarray, int, bool]:
+    r"""The path with its images in the valleys of a saddle, where these lead to its ends.
+
+    And the gradients computed, and whether both valleys do; of a side without images nothing is known.
 
     .. math:: \partial E(x_n) \parallel \tau_n,\qquad \mathrm{dist}(x_n, x_{n-1}) = d
 
@@ -36,17 +40,18 @@ def valleys(problem: Problem, path: Array, top: int, mode: Array, tol: float) ->
 
     Source: :cite:t:`muller1979`, :cite:t:`gonzalez1989`.
     """
-    path, evaluations = np.array(path), 0
+    path, evaluations, both = np.array(path), 0, True
     for side in (path[top::-1], path[top:]):  # views, from the saddle down
-        if len(side) > 2:
-            found, count = _valley(problem, side, mode, tol)
-            side[:], evaluations = np.array(found), evaluations + count
-    return path, evaluations
+        found, count = _valley(problem, side, mode, tol) if len(side) > 2 else (None, 0)
+        evaluations, both = evaluations + count, both and found is not None
+        if found is not None:
+            side[:] = found
+    return path, evaluations, both
 
 
-def _valley(problem: Problem, path: np.ndarray, mode: Array, tol: float) -> tuple[np.ndarray, int]:
-    """Of one side; the path itself where the valley leads elsewhere."""
-    guess, evaluations, best = path, 0, (np.log(UNEVEN), path)
+def _valley(problem: Problem, path: np.ndarray, mode: Array, tol: float) -> tuple[np.ndarray | None, int]:
+    """Of one side; None where the valley leads elsewhere."""
+    guess, evaluations, best = path, 0, (np.log(UNEVEN), None)
     for _ in range(ROUNDS):
         way, d, count, found = _down(problem, guess, mode, tol)
         evaluations += count
@@ -56,7 +61,7 @@ def _valley(problem: Problem, path: np.ndarray, mode: Array, tol: float) -> tupl
         uneven = abs(np.log(max(left, np.finfo(float).tiny)))
         if short == 0 and uneven < best[0]:
             best = uneven, np.stack([*way, path[-1]])
-            if uneven < np.log(EVEN):
+            if NEARER < left < FARTHER:
                 break
         # The length of the valley is known now.
         guess = np.stack([*way, *[path[-1]] * (short + 1)])
@@ -68,7 +73,7 @@ def _down(problem: Problem, guess: np.ndarray, mode: Array, tol: float) -> tuple
 
     The images, the last distance, gradients computed, and whether all were found.
     """
-    end, way, evaluations = guess[-1], [guess[0]], 1
+    end, way, evaluations, before = guess[-1], [guess[0]], 1, None
     level = problem.look(guess[0])[0]
     lengths = [problem.distance(x, y) for x, y in zip(guess[:-1], guess[1:], strict=True)]
     for n in range(1, len(guess) - 1):
@@ -77,16 +82,16 @@ def _down(problem: Problem, guess: np.ndarray, mode: Array, tol: float) -> tuple
         if n == 1:
             ahead = np.asarray(mode) * np.copysign(1, np.vdot(mode, problem.way(above, guess[1])))
         else:
-            ahead = -np.asarray(problem.way(above, way[-2]))
-            ahead /= np.linalg.norm(ahead)
-        # As guessed, straight ahead, or straight to the end: near a minimum a valley may turn into a softer direction.
-        starts = [at_distance(problem, x, above, d) for x in (guess[n], problem.moved_by(above, d * ahead), end)]
+            ahead = _ahead(problem, way)
+        # As guessed, on ahead, or straight to the end: near a minimum a valley may turn into a softer direction.
+        several = (problem.moved_by(above, d * ahead), guess[n], end)
+        starts = [at_distance(problem, x, above, d) for x in several[: 3 if len(way) < 3 else 1]]
         evaluations += len(starts)
         energies = [problem.look(x)[0] for x in starts]
         order = sorted(range(len(starts)), key=lambda k: (not np.isfinite(energies[k]), energies[k]))
         starts = [starts[k] for k in order]
         x = starts[0]
-        if n == 1:  # next to the saddle there may be a ridge ahead, and a valley beside it: the lower one of two
+        if n == 1 and np.vdot(problem.way(above, starts[0]), problem.way(above, starts[1])) < ALIKE * d**2:  # there may be a ridge ahead, and a valley beside it: the lower one of two
             rough = max(tol, ROUGHLY)
             several = [descend(problem, x, rough, MOST, along=above, distance=d) for x in starts[:2]]
             evaluations += sum(one.evaluations for one in several)
@@ -98,6 +103,21 @@ def _down(problem: Problem, guess: np.ndarray, mode: Array, tol: float) -> tuple
             return way, d, evaluations, False
         level = found.energy
         way.append(found.state)
-        if n < len(guess) - 2 and problem.distance(found.state, end) < EVEN * d:
+        if n < len(guess) - 2 and problem.distance(found.state, end) < FARTHER * d:
             break
     return way, d, evaluations, True
+
+
+def _ahead(problem: Problem, way: list[np.ndarray]) -> np.ndarray:
+    """The direction in which a way goes on: turned as much as at the image before, if there is one."""
+
+    def straight(n: int) -> np.ndarray:
+        back = np.asarray(problem.way(way[n], way[n - 1]))
+        return -back / np.linalg.norm(back)
+
+    ahead = straight(-1)
+    if len(way) > 2:
+        went = np.asarray(problem.way(way[-2], way[-1]))
+        ahead = ahead + went / np.linalg.norm(went) - straight(-2)
+        ahead = ahead / np.linalg.norm(ahead)
+    return ahead

@@ -19,8 +19,8 @@ from mepmeta.spectra.eigenpairs import DENSE, ZERO, eigenpairs, near_lowest, rep
 from mepmeta.spectra.hessian import degrees_of_freedom, is_local, matrix, product_in_coordinates
 
 __all__ = [
-    "POWER_STEPS",
-    "Modes",
+    "LANCZOS_STEPS",
+        "Modes",
     "curvature_scale",
     "largest_curvature",
     "live_coordinates",
@@ -32,8 +32,8 @@ __all__ = [
 
 #: In single precision an eigenvalue within so many roundings of the largest curvature counts as zero.
 ROUNDINGS = 50
-#: Steps of the power iteration for the largest curvature.
-POWER_STEPS = 12
+#: Products that the largest curvature takes.
+LANCZOS_STEPS = 7
 
 
 class Modes(NamedTuple):
@@ -80,21 +80,33 @@ _product = partial(compiled, static_argnums=3)(product_in_coordinates)
 @partial(compiled, static_argnums=2)
 def largest_curvature(energy: Callable, x: Array, geometry: Geometry) -> Array:
     """:func:`curvature_scale`, unchecked."""
+    start = rough(geometry.coordinates(x, x).size, x.dtype)
+    start, tiny = start / jnp.linalg.norm(start), jnp.finfo(x.dtype).tiny
 
-    def body(_: int, s: tuple[Array, Array]) -> tuple[Array, Array]:
-        c, _ = s
-        c = product_in_coordinates(energy, x, c, geometry)
+    def body(k: int, s: tuple[Array, Array]) -> tuple[Array, Array]:
+        basis, H = s
+        c = product_in_coordinates(energy, x, basis[k], geometry)
+        row = basis @ c
         # Divided by the largest entry first: a curvature may be so small that its square is zero.
         most = jnp.max(jnp.abs(c))
-        size = most * jnp.linalg.norm(c / jnp.where(most > 0, most, 1))
-        return c / jnp.where(size > 0, size, 1), size
+        c = c / jnp.maximum(most, tiny)
+        size = jnp.linalg.norm(c)
+        for _ in range(2):  # what rounding leaves along the basis is taken out once more
+            c = c - (basis @ c) @ basis
+        left = jnp.linalg.norm(c)
+        # Where the products stay in the space that is known, what is left is rounding.
+        c = jnp.where(left > 100 * jnp.finfo(x.dtype).eps * size, c / jnp.maximum(left, tiny), 0)
+        return basis.at[k + 1].set(c), H.at[k].set(row)
 
-    start = rough(geometry.coordinates(x, x).size, x.dtype)
-    return lax.fori_loop(0, POWER_STEPS, body, (start / jnp.linalg.norm(start), jnp.zeros((), x.dtype)))[1]
+    basis = jnp.zeros((LANCZOS_STEPS + 1, start.size), x.dtype).at[0].set(start)
+    _, H = lax.fori_loop(0, LANCZOS_STEPS, body, (basis, jnp.zeros((LANCZOS_STEPS + 1,) * 2, x.dtype)))
+    most = jnp.max(jnp.abs(H))
+    H = (H / jnp.where(most > 0, most, 1))[:LANCZOS_STEPS, :LANCZOS_STEPS]
+    return most * jnp.max(jnp.abs(jnp.linalg.eigvalsh((H + H.T) / 2)))
 
 
 def curvature_scale(energy: Callable[[Array], Array], x: Array, *, geometry: Geometry = Flat()) -> float:
-    """The largest curvature of the energy at a state, by magnitude, to a few per cent (power iteration).
+    """The largest curvature of the energy at a state, by magnitude, to a few per cent (Lanczos iteration).
 
     Args:
         energy: twice differentiable callable, state of shape ``shape`` to scalar.
@@ -198,7 +210,7 @@ def _lanczos(
     energy: Callable, x: Array, k: int, geometry: Geometry, n: int
 ) -> tuple[np.ndarray, np.ndarray, float, int]:
     """Lowest modes from products alone: eigenvalues, columns, largest curvature, products."""
-    scale, count = float(largest_curvature(energy, x, geometry)), POWER_STEPS
+    scale, count = float(largest_curvature(energy, x, geometry)), LANCZOS_STEPS
     if not np.isfinite(scale):
         raise ValueError("the Hessian of the energy is not finite at this state")
     tolerance = max(1e-8, 10 * float(jnp.finfo(x.dtype).eps))
