@@ -206,11 +206,11 @@ def _search(energy: Callable, start: np.ndarray, end: np.ndarray, how: Settings)
         line = _between(ends, line)
         wanted = tolerance(how.tol, TOL, problem, line.dtype)
         with tqdm(total=how.max_steps, disable=not how.progress, desc="band") as bar:
-            saddle, why, go = None, "both ends relax into the same minimum" if together else "", reached and not together
-            few, last = None, band
+            saddle, why, few, last = None, "both ends relax into the same minimum" if together else "", None, band
+            go = reached and not together
             try:
-                if go and own and how.climb and over is None and line.shape[0] >= LEAST:
-                    few = Search(problem, spread(problem, line, SCOUTS), rules, how.max_steps // 2, bar, band)
+                if go and own and how.climb and last is None and line.shape[0] >= LEAST:
+                    few = Search(problem, spread(problem, line, SCOUTS), rules, how.max_steps // 2, bar)
                     over = scouted(few, line, wanted)
                 band = Search(problem, line, rules, how.max_steps, bar, few or band)
                 if go:
@@ -218,8 +218,8 @@ def _search(energy: Callable, start: np.ndarray, end: np.ndarray, how: Settings)
             except KeyboardInterrupt:
                 why = "interrupted"
                 # What it has is the last band that has moved, and the counts of the scouts.
-                if few is not None and band is last:
-                    band = Search(problem, line, rules, how.max_steps, bar, few)
+                band = next((b for b in (band, last) if b is not None and b.parts is not None), band)
+                band = band or Search(problem, line, rules, how.max_steps, bar, few)
                 break
         if not band.too_few or band.steps >= how.max_steps:
             break

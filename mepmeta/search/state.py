@@ -25,8 +25,8 @@ __all__ = ["COARSE", "OWN", "Rules", "Search", "Trial"]
 #: The saddle is the band's own when it is found within this part of the length of the path from its highest point;
 #: while the band is under way so many gradients may look for it, and at the end so many Newton steps.
 OWN, EARLY, LATE = 0.1, 100, 300
-#: A saddle with several negative modes is left along one of them, by so much of the unit of length, so often in a climb.
-KICK, PUSHES = 0.3, 2
+#: A saddle with several negative modes is left along one of them, by so much of the unit of length.
+KICK = 0.3
 #: The saddle is refined to this part of the tolerance of the path.
 SHARPER = 1e-3
 #: A path turns back where the cosine between the ways from an image to its two neighbours is larger than this.
@@ -79,7 +79,7 @@ class Search:
             self.steps, self.evaluations, self.stiffness = before.steps, before.evaluations, before.stiffness
             self.history, self.used = [*before.history], [*before.used]
         self.seen, self.parts = path, None  # a path, and the parts that belong to it
-        self.too_few, self.lost, self._off, self._at_ends = False, "", None, None
+        self.lost, self._off, self._at_ends = "", None, None
         self.release()
 
     def _real(self, x: float) -> np.ndarray:
@@ -99,11 +99,12 @@ class Search:
 
     def take(self, path: Array) -> None:
         """Another path of as many images, of which nothing is known."""
-        self.path, self.residual, self.too_few = path, np.inf, False
+        self.path, self.residual, self._at_ends = path, np.inf, None
         self.release()
 
     def release(self) -> None:
         """Let every inner image move."""
+        self.too_few = False
         self.held = np.zeros(self.path.shape[0] - 2, bool)
         self.restart()
 
@@ -227,30 +228,18 @@ class Search:
         """
         x, own = self.at(position, s), OWN * s[-1] if reach is None else reach
         limits = {} if reach is None else {"reach": reach, "at_most": EARLY}
-        begun = x
-        for push in range(PUSHES + 1):
-            found = self.refined(begun, climb=True, tol=tol, **limits)
-            if found.ended != "converged":
-                point = StationaryPoint(found.state, np.nan, position, found.residual, np.zeros(0), 0, 0)
-                if found.ended == "not finite":
-                    return Trial(point, x, True, "the energy is not finite at the highest point of the path")
-                why = f"the force is still {found.residual * self.problem.units[2]:.1e}"
-                why += "" if found.ended in ("far", "stuck", "steps") else f", and {found.ended}"
-                return Trial(point, x, True, f"the highest point was not refined into a saddle: {why}")
-            modes = self.modes(found.state)
-            others = self.across(modes)
-            if not others or push == PUSHES:
-                break
-            begun = downhill(self.problem, found.state, others[0], KICK)
+        found = self.refined(x, climb=True, tol=tol, **limits)
+        if found.ended != "converged":
+            point = StationaryPoint(found.state, np.nan, position, found.residual, np.zeros(0), 0, 0)
+            if found.ended == "not finite":
+                return Trial(point, x, True, "the energy is not finite at the highest point of the path")
+            why = f"the force is still {found.residual * self.problem.units[2]:.1e}"
+            why += "" if found.ended in ("far", "stuck", "steps") else f", and {found.ended}"
+            return Trial(point, x, True, f"the highest point was not refined into a saddle: {why}")
+        modes = self.modes(found.state)
         point = self.described(found.state, position, modes)
         why = "" if point.index == 1 else f"it has {point.index or 'no'} negative modes"
         return Trial(point, modes.vectors[0], self.problem.distance(x, found.state) > own, why)
-
-    def across(self, modes: Modes) -> list[np.ndarray]:
-        """The negative modes beside the path's own."""
-        along = np.ravel(np.asarray(self.parts.unit)[self.top - 1])
-        others = [v for v in modes.vectors[: modes.negative] if (np.ravel(v) @ along) ** 2 < 0.5]
-        return others if modes.negative > 1 else []
 
     def adopt(self, saddle: StationaryPoint) -> None:
         """Bend the path so that the image nearest to a saddle becomes the saddle, and stays there."""

@@ -11,6 +11,7 @@ from jax import Array
 
 from mepmeta.problem import Problem
 from mepmeta.search.descent import at_distance, descend
+from mepmeta.search.spread import spread
 
 __all__ = ["valleys"]
 
@@ -64,7 +65,7 @@ def _valley(problem: Problem, path: np.ndarray, mode: Array, tol: float) -> tupl
             if NEARER < left < FARTHER:
                 break
         # The length of the valley is known now.
-        guess = np.stack([*way, *[path[-1]] * (short + 1)])
+        guess = spread(problem, [*way, path[-1]], len(path))
     return best[1], evaluations
 
 
@@ -83,7 +84,7 @@ def _down(problem: Problem, guess: np.ndarray, mode: Array, tol: float) -> tuple
             ahead = np.asarray(mode) * np.copysign(1, np.vdot(mode, problem.way(above, guess[1])))
         else:
             ahead = _ahead(problem, way)
-        # As guessed, on ahead, or straight to the end: near a minimum a valley may turn into a softer direction.
+        # On ahead, as guessed, or straight to the end, until three images show how the valley turns.
         several = (problem.moved_by(above, d * ahead), guess[n], end)
         starts = [at_distance(problem, x, above, d) for x in several[: 3 if len(way) < 3 else 1]]
         evaluations += len(starts)
@@ -91,7 +92,8 @@ def _down(problem: Problem, guess: np.ndarray, mode: Array, tol: float) -> tuple
         order = sorted(range(len(starts)), key=lambda k: (not np.isfinite(energies[k]), energies[k]))
         starts = [starts[k] for k in order]
         x = starts[0]
-        if n == 1 and np.vdot(problem.way(above, starts[0]), problem.way(above, starts[1])) < ALIKE * d**2:  # there may be a ridge ahead, and a valley beside it: the lower one of two
+        # Next to the saddle there may be a ridge ahead, and a valley beside it: the lower one of two.
+        if n == 1 and np.vdot(problem.way(above, starts[0]), problem.way(above, starts[1])) < ALIKE * d**2:
             rough = max(tol, ROUGHLY)
             several = [descend(problem, x, rough, MOST, along=above, distance=d) for x in starts[:2]]
             evaluations += sum(one.evaluations for one in several)

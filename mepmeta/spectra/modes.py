@@ -20,7 +20,7 @@ from mepmeta.spectra.hessian import degrees_of_freedom, is_local, matrix, produc
 
 __all__ = [
     "LANCZOS_STEPS",
-        "Modes",
+    "Modes",
     "curvature_scale",
     "largest_curvature",
     "live_coordinates",
@@ -102,7 +102,8 @@ def largest_curvature(energy: Callable, x: Array, geometry: Geometry) -> Array:
     _, H = lax.fori_loop(0, LANCZOS_STEPS, body, (basis, jnp.zeros((LANCZOS_STEPS + 1,) * 2, x.dtype)))
     most = jnp.max(jnp.abs(H))
     H = (H / jnp.where(most > 0, most, 1))[:LANCZOS_STEPS, :LANCZOS_STEPS]
-    return most * jnp.max(jnp.abs(jnp.linalg.eigvalsh((H + H.T) / 2)))
+    # Of every vector the products with those before it are known.
+    return most * jnp.max(jnp.abs(jnp.linalg.eigvalsh(jnp.tril(H) + jnp.tril(H, -1).T)))
 
 
 def curvature_scale(energy: Callable[[Array], Array], x: Array, *, geometry: Geometry = Flat()) -> float:
