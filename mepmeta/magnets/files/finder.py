@@ -1,11 +1,32 @@
 """Where vectors lead: rows of UppASD's tables become pairs of atoms and cells."""
 
+from itertools import product
+
 import numpy as np
 
 from mepmeta.magnets.files.pairs import Entry, split
 from mepmeta.magnets.files.text import Lines, whole
 
-__all__ = ["Finder"]
+__all__ = ["SYMMETRIES", "Finder"]
+
+
+def _products(*generators: np.ndarray) -> list[np.ndarray]:
+    """All matrices that are products of some."""
+    group = [np.eye(3)]
+    for g in group:
+        group += [h for x in generators if not any(np.allclose(h := x @ g, old) for old in group)]
+    return group
+
+
+_MIRROR, _SWAP, _NEXT = np.diag([-1.0, 1, 1]), np.eye(3)[[1, 0, 2]], np.eye(3)[[1, 2, 0]]
+_SIXTH = np.array([[0.5, -(3**0.5) / 2, 0], [3**0.5 / 2, 0.5, 0], [0, 0, 1]])
+#: What ``Sym`` does to the vectors of exchange: nothing, the cube, the square in its plane, the hexagonal prism.
+SYMMETRIES = {
+    "0": [np.eye(3)],
+    "1": _products(_MIRROR, _SWAP, _NEXT),
+    "2": _products(_MIRROR, _SWAP),
+    "3": _products(_MIRROR, _SIXTH, np.diag([1.0, 1, -1])),
+}
 
 
 class Finder:
@@ -25,8 +46,8 @@ class Finder:
                 return j, tuple(round(x) for x in r)
         return None
 
-    def entries(self, lines: Lines, values: int) -> list[Entry]:
-        """All rows of a file of so many constants: J, a vector D, or a tensor."""
+    def entries(self, lines: Lines, values: int, symmetry: str = "0") -> list[Entry]:
+        """All rows of a file of so many constants: J, a vector D, or a tensor; J at all vectors of a symmetry."""
         n, found = len(self.types), {}
         what = "two sites, a vector, and " + {1: "J", 3: "a vector D", 9: "nine numbers of a tensor"}[values]
         while lines:
@@ -47,13 +68,11 @@ class Finder:
             if place is None or (self.maptype == 2 and place[0] != j):
                 raise line.wrong("no atom of that type is at the end of the vector")
             J, D, A = (x[0], None, None) if values == 1 else (0.0, x, None) if values == 3 else split(x.reshape(3, 3))
-            for k in range(n):
-                end = self.at(k, r, self.types[j]) if self.types[k] == self.types[i] else None
+            for k, turn in product(range(n), SYMMETRIES[symmetry]):
+                end = self.at(k, turn @ r, self.types[j]) if self.types[k] == self.types[i] else None
                 if end is None:
                     continue
-                if (old := found.get((k, *end))) is not None:
-                    if old[1] == i or not np.array_equal(old[2], x):
-                        raise line.wrong(f"the pair stands in line {old[0].line.number} already")
-                    continue
-                found[k, *end] = (Entry(line, k, *end, J, D, A), i, x)
+                old = found.setdefault((k, *end), (Entry(line, k, *end, J, D, A), i, x))
+                if old[0].line is not line and (old[1] == i or not np.array_equal(old[2], x)):
+                    raise line.wrong(f"the pair stands in line {old[0].line.number} already")
         return [entry for entry, *_ in found.values()]

@@ -44,12 +44,13 @@ def from_both_ends(entries: Sequence[Entry], factor: float, digits: float = 0.0)
             raise e.line.wrong(f"the pair stands in line {rows[e.i, e.j, e.R].line.number} already")
         rows[e.i, e.j, e.R] = e
     largest = max((np.max(np.abs(x)) for e in entries for x in (e.J, e.D, e.A) if x is not None), default=0.0)
-    pairs = []
+    pairs, done = [], set()
     for here in rows.values():
         there = rows.get((here.j, here.i, tuple(-r for r in here.R)))
         if there is None:
             raise here.line.wrong("every pair is listed from both its ends, and the other end of this one is missing")
-        if there.line.number > here.line.number:
+        if (there.i, there.j, there.R) not in done:
+            done.add((here.i, here.j, here.R))
             mean, odd = [], []
             for x, y, sign in ((here.J, there.J, 1), (here.D, there.D, -1), (here.A, there.A, 1)):
                 x, y = (np.zeros(()) if z is None else np.asarray(z) for z in (x, y))

@@ -14,19 +14,9 @@ __all__ = ["read_tb2j", "write_tb2j"]
 
 #: Half of what the last digit that TB2J prints may be off, at both ends: of J and D in meV, and of the tensor.
 DIGITS = {"J": 2.1e-4, "A": 2.1e-3}
-#: What the file may hold beside the energy, named in the notes.
-BESIDE = (
-    "dJ/dx",
-    "d2J/dx2",
-    "Jprime",
-    "DMI2",
-    "DMI_NJt",
-    "Jani_NJt",
-    "Orbital contributions",
-    "isotropic J",
-    "DMI",
-    "Jani",
-)
+#: What the file may hold beside the energy, named in the notes: in a line, and in the rest of a block.
+BESIDE = ("dJ/dx", "d2J/dx2", "Jprime", "DMI2", "DMI_NJt", "Jani_NJt")
+ORBITALS = "Orbital contributions"
 ROW = re.compile(
     rf"\s*(\S+)\s+(\S+)\s*\(\s*(-?\d+)\s*,\s*(-?\d+)\s*,\s*(-?\d+)\s*\)\s*({NUMBER})"
     rf"\s*\(\s*({NUMBER})\s*,\s*({NUMBER})\s*,\s*({NUMBER})\s*\)\s*({NUMBER})\s*"
@@ -156,7 +146,7 @@ def _exchange(lines: Lines, cell: np.ndarray, atoms: dict, notes: list[str]) -> 
     if "J_iso(meV)" not in head.text:
         raise head.wrong("expected a head with J_iso(meV)")
     names, r, entries = {name: i for i, name in enumerate(atoms)}, [x for x, _ in atoms.values()], []
-    beside = False  # in the numbers of something that is not read
+    beside = False  # among the numbers of orbitals
     while lines:
         line = lines.next("an exchange")
         text = re.sub(r"^\s*\[[A-Z][a-z]+!\]\s*", "", line.text).strip()
@@ -190,12 +180,12 @@ def _exchange(lines: Lines, cell: np.ndarray, atoms: dict, notes: list[str]) -> 
             if np.max(np.abs(A - A.T)) > max(DIGITS["A"], 1e-9 * np.max(np.abs(A))):
                 raise line.wrong("expected a symmetric tensor J_ani")
             entries[-1] = entries[-1]._replace(A=(A + A.T) / 2)
-        elif text.startswith(BESIDE):
-            beside = True
-            name = next(b for b in BESIDE if text.startswith(b))
+        elif text.startswith((*BESIDE, ORBITALS)):
+            beside |= text.startswith(ORBITALS)
+            name = next(b for b in (*BESIDE, ORBITALS) if text.startswith(b))
             if (note := f"not part of the energy here: {name}") not in notes:
                 notes.append(note)
-        elif not (beside and re.fullmatch(rf"[\[\]\s]*({NUMBER}[\[\]\s]*)+", text)):
+        elif not (beside and re.fullmatch(rf"[A-Za-z ]+:|[\[\]\s]*({NUMBER}[\[\]\s]*)+", text)):
             raise line.wrong("expected a row of exchange, J_iso, DMI or J_ani")
     return entries
 

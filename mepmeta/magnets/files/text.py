@@ -88,11 +88,11 @@ def lines_of(path: str | Path, comment: str | None = "#", *, named_in: Line | No
     if "\0" in text:
         raise ValueError(f"{path} is not a text file")
     rows = text.replace("\r\n", "\n").split("\n")
-    if rows[-1].strip():
+    lines = [Line(str(path), k, row.split(comment)[0] if comment else row) for k, row in enumerate(rows, 1)]
+    if lines[-1].text.strip():
         raise ValueError(
             f"{path}, line {len(rows)}: the last line has no end, so the file may be cut; if not, end the line"
         )
-    lines = [Line(str(path), k, row.split(comment)[0] if comment else row) for k, row in enumerate(rows, 1)]
     return Lines([line for line in lines if line.text.strip()], str(path))
 
 

@@ -50,7 +50,7 @@ def read_uppasd(path: str | Path) -> Magnet:
     UppASD lists every pair from both ends with the full value: J here is 2 J there. Its :math:`K_1 < 0` is an easy
     axis. The rows of an atom are those of all atoms of its type, as UppASD takes them. Read are ``exchange`` (numbers,
     or tensors with ``do_jtensor 1``), ``dm``, ``anisotropy``, ``posfile`` and ``momfile``, ``maptype`` 1 and 2, with
-    ``Sym 0``; lengths are in ``alat``, or angstrom where there is none.
+    ``Sym`` 0 to 3, which spreads J and not D; lengths are in ``alat``, or angstrom where there is none.
 
     Args:
         path: of the file, or of its folder.
@@ -76,7 +76,7 @@ def read_uppasd(path: str | Path) -> Magnet:
         raise keys["cell"].wrong("expected three vectors that are not in a plane, and a lattice constant in metre")
     one = {}
     for key, default, choices in (
-        ("sym", "0", "0"),
+        ("sym", "0", "0123"),
         ("maptype", "1", "12"),
         ("do_jtensor", "0", "01"),
         ("posfiletype", "C", "CD"),
@@ -90,7 +90,9 @@ def read_uppasd(path: str | Path) -> Magnet:
     positions, types = _positions(_open(keys["posfile"], path), to_cartesian)
     find = Finder(cell, positions, types, to_cartesian, int(one["maptype"]))
     tensors = one["do_jtensor"] == "1"
-    J = find.entries(_open(keys["exchange"], path), 9 if tensors else 1)
+    if tensors and one["sym"] != "0":
+        raise keys["sym"].wrong("expected Sym 0 with tensors")
+    J = find.entries(_open(keys["exchange"], path), 9 if tensors else 1, one["sym"])
     pairs = from_both_ends(J, 2.0)
     if "dm" in keys:
         D = from_both_ends(find.entries(_open(keys["dm"], path), 3), 2.0)
