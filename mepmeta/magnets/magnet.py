@@ -77,9 +77,9 @@ class Magnet:
         if abs(np.linalg.det(self.cell)) <= 1e-9 * np.prod(np.linalg.norm(self.cell, axis=1)):
             raise ValueError("the vectors of the cell must not be zero or in one plane")
         n = len(self.positions)
-        put("positions", numbers("the positions", self.positions, (n, 3)))
         if n == 0:
             raise ValueError("a magnet has one atom or more")
+        put("positions", numbers("the positions", self.positions, (n, 3)))
         apart = (self.positions[:, None] - self.positions) @ np.linalg.inv(self.cell)
         close = np.linalg.norm((apart - np.round(apart)) @ self.cell, axis=-1) < SHELL
         if np.any(np.triu(close, 1)):
