@@ -39,8 +39,8 @@ class Magnet:
         positions: of the atoms in it, angstrom, shape ``(n, 3)``.
         moments: :math:`\mu` of the atoms, Bohr magnetons, shape ``(n,)``; None where the file has none.
         unit: of all energies, "meV", "mRy" or "joule".
-        couplings: :class:`Coupling` s, every pair once.
-        anisotropy: :class:`Anisotropy` s, any number for an atom.
+        couplings: :class:`~mepmeta.magnets.couplings.Coupling` s, every pair once.
+        anisotropy: :class:`~mepmeta.magnets.couplings.Anisotropy` s, any number for an atom.
         field: the field :math:`\mathbf B` that the file asks for, tesla.
         cells, periodic: how many cells along each vector, and whether they close, where the file says so; else None.
         names: of the atoms; by default their numbers, from 1.
@@ -218,7 +218,7 @@ class Magnet:
         return float(np.linalg.norm(self.positions[c.j] + np.array(c.R) @ self.cell - self.positions[c.i]))
 
     def shells(self) -> list[Shell]:
-        """The couplings by the distance of their atoms, see :class:`Shell`."""
+        """The couplings by the distance of their atoms, see :class:`~mepmeta.magnets.couplings.Shell`."""
         shells: list[list] = []
         for d, c in sorted(((self.distance(c), c) for c in self.couplings), key=lambda pair: pair[0]):
             if not shells or d > shells[-1][0] + SHELL:

@@ -38,7 +38,7 @@ def folded(couplings: Sequence, cells: tuple[int, ...], periodic: tuple[bool, ..
     they do on all states of that period. Along an open axis a bond of n cells or more has no second end.
 
     Args:
-        couplings: of i, j, R, J, D, A as :class:`~mepmeta.magnets.magnet.Coupling` has them.
+        couplings: of i, j, R, J, D, A as :class:`~mepmeta.magnets.couplings.Coupling` has them.
         cells, periodic: of each axis.
 
     Raises:

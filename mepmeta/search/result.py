@@ -91,8 +91,8 @@ class MEP:
     def save(self, file: str | Path) -> None:
         """Write the result to a NumPy archive, ``.npz``; :meth:`load` reads it.
 
-        Of a name that ends in ``.ovf`` the file is the path alone, see :func:`mepmeta.save`: images of spins, as other
-        codes take a band. :func:`mepmeta.load` reads them.
+        Of a name that ends in ``.ovf`` the file is the path alone, images of spins as other codes take a band, see
+        :func:`~mepmeta.magnets.files.ovf.save`; :func:`~mepmeta.magnets.files.ovf.load` reads them.
         """
         if Path(file).suffix.lower() == ".ovf":
             ovf.save(file, self.path, band=True)
