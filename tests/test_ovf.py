@@ -51,12 +51,27 @@ def test_what_is_a_band(file):
 
 def test_x_is_fastest_and_atoms_are_faster(file):
     S = spins(2, (2, 3, 4, 2))
-    mm.save(file, S, band=False, data="text")
+    mm.save(file, S, band=False, atoms=2, data="text")
     text = file.read_text()
     assert [int(n) for n in re.findall(r"# [xyz]nodes: (\d+)", text)] == [4, 3, 4]
     rows = np.array([row.split() for row in text.split("Data Text\n")[1].split("#")[0].splitlines()], float)
     expected = [S[x, y, z, a] for z in range(4) for y in range(3) for x in range(2) for a in range(2)]
     np.testing.assert_array_equal(rows, expected)
+
+
+def test_several_atoms_in_a_cell_of_a_film(file):
+    S = spins(3, (2, 4, 5, 3))
+    mm.save(file, S, atoms=3)
+    assert re.findall(r"[xyz]nodes: (\d+)", file.read_bytes().decode(errors="replace"))[:3] == ["12", "5", "1"]
+    assert np.array_equal(mm.load(file), S)
+    text = file.read_bytes().replace(b"mepmeta", b"another", 1)  # as Spirit has it: each image has its own description
+    file.write_bytes(text.replace(b"mepmeta", b"a second"))
+    assert np.array_equal(mm.load(file, atoms=3), S)
+    assert mm.load(file).shape == (2, 12, 5, 3)
+    with pytest.raises(ValueError, match="atoms=5"):
+        mm.load(file, atoms=5)
+    with pytest.raises(ValueError, match="2 atoms in a cell"):
+        mm.save(file, S, atoms=2)
 
 
 OTHER = """# OOMMF OVF 2.0
@@ -125,14 +140,14 @@ def test_a_file_of_another_code(file):
         ("# End: segment", "# End", "line 27: expected"),
         ("# End: segment\n", "# End: segment\nmore", "the end of the file after 1 segments"),
         ("# Title: m", "Title: m", "line 7: expected a line of the head"),
-        ("Total simulation", "mepmeta state of shape 2 2", "xnodes|does not fit|nodes"),
+        ("Total simulation", "mepmeta state of shape 2 2, atoms 1", "do not fit to 1 segments"),
     ],
 )
 def test_what_is_wrong_is_said(file, old, new, message):
     assert old in OTHER
     text = OTHER.replace(old, new)
     if "mepmeta" in new:
-        text = text.replace(":  1e-10  s", "").replace("shape 2 2 time", "shape 2 2")
+        text = text.replace(":  1e-10  s", "").replace("atoms 1 time", "atoms 1")
     file.write_text(text)
     with pytest.raises(ValueError, match=message) as error:
         mm.load(file)

@@ -4,6 +4,7 @@ The package pyovf 0.3 has one segment in a file and rounds it to single precisio
 barrier is a small difference: hence a reader here.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ __all__ = ["load", "save"]
 
 #: How numbers are kept: type, and the number that stands first to tell the order of bytes.
 BINARY = {"binary 4": ("<f4", 1234567.0), "binary 8": ("<f8", 123456789012345.0)}
-OWN = "mepmeta {} of shape {}"
+OWN = "mepmeta {} of shape {}, atoms {}"
 HEAD = """# Begin: Segment
 # Begin: Header
 # Title: spins
@@ -49,15 +50,21 @@ HEAD = """# Begin: Segment
 
 
 def save(
-    path: str | Path, states: Array | Sequence[Array], *, band: bool | None = None, data: str = "binary 8"
+    path: str | Path,
+    states: Array | Sequence[Array],
+    *,
+    band: bool | None = None,
+    atoms: int = 1,
+    data: str = "binary 8",
 ) -> None:
     """Write a state, or the images of a band one after another, in OVF 2.0.
 
     Args:
         path: of the file.
-        states: a state of unit vectors ``(*cells, 3)``, or a band ``(P, *cells, 3)``. Four axes of a lattice are cells
-            along three and the atoms in a cell, which Spirit has next to each other along x.
+        states: a state of unit vectors ``(*cells, 3)``, with several atoms in a cell ``(*cells, atoms, 3)``; or a band of
+            them, ``(P, ...)``.
         band: whether the first axis counts images; by default where ``states`` is a list or has more than three axes.
+        atoms: in a cell; where they are several, they stand next to each other along x, as Spirit has them.
         data: "binary 8", which keeps every digit, "binary 4" or "text", which keeps them, too.
 
     Raises:
@@ -71,13 +78,17 @@ def save(
         raise ValueError(f"a state is finite vectors (*cells, 3), and a band (P, *cells, 3), got shape {S.shape}")
     images = S if band else S[None]
     shape = images.shape[1:-1]
-    nodes, kind = _nodes(shape), {"text": "Text", "binary 4": "Binary 4", "binary 8": "Binary 8"}[data]
-    desc = OWN.format("band" if band else "state", " ".join(map(str, shape)))
+    atoms = shape[-1] if len(shape) == 4 else atoms
+    if atoms != 1 and (len(shape) < 2 or shape[-1] != atoms):
+        raise ValueError(f"states of {atoms} atoms in a cell are (*cells, {atoms}, 3), got {shape}")
+    x, y, z = _cells(shape, atoms)
+    nodes, kind = (x * atoms, y, z), data.capitalize()
+    desc = OWN.format("band" if band else "state", " ".join(map(str, shape)), atoms)
     ends = dict(zip(("xmax", "ymax", "zmax"), (n - 0.5 for n in nodes), strict=True))
     head = HEAD.format(desc=desc, kind=kind, **dict(zip("xyz", nodes, strict=True)), **ends)
     out = [b"# OOMMF OVF 2.0\n#\n# Segment count: %d\n" % len(images)]
     for image in images:
-        flat = _turned(image).reshape(-1, 3)
+        flat = image.reshape(x, y, z, atoms, 3).transpose(2, 1, 0, 3, 4).reshape(-1, 3)
         if data in BINARY:
             dtype, check = BINARY[data]
             body = np.array(check, dtype).tobytes() + flat.astype(dtype).tobytes() + b"\n"
@@ -87,7 +98,7 @@ def save(
     Path(path).write_bytes(b"".join(out))
 
 
-def load(path: str | Path) -> Array:
+def load(path: str | Path, *, atoms: int = 1) -> Array:
     """The state of an OVF 2.0 file, ``(*cells, 3)``, or of several segments the band ``(P, *cells, 3)``.
 
     Numbers as text, or binary of 4 or 8 bytes; keywords in any case. Vectors are divided by their length where it is
@@ -95,6 +106,8 @@ def load(path: str | Path) -> Array:
 
     Args:
         path: of the file.
+        atoms: in a cell, of a file of Spirit: so many vectors along x are one cell, and the state is
+            ``(*cells, atoms, 3)``. A file of :func:`save` knows.
 
     Raises:
         ValueError: with file and line, for a file that is cut or of another kind: another mesh, segments of different
@@ -108,19 +121,25 @@ def load(path: str | Path) -> Array:
     segments = [file.segment() for _ in range(count)]
     if file.raw[file.at :].strip():
         raise file.wrong(f"expected the end of the file after {count} segments")
-    shapes = {(image.shape, desc) for image, desc in segments}
-    if len(shapes) > 1:
-        raise ValueError(f"{path}: its segments have different shapes, {sorted(s for s, _ in shapes)}")
-    (nodes, desc), S = shapes.pop(), np.stack([image for image, _ in segments])
-    own = re.fullmatch(OWN.format("(band|state)", r"((?:\d{1,9} ?){1,4})"), desc)
-    shape = tuple(map(int, own[2].split())) if own else nodes[:-1]
-    while not own and len(shape) > 1 and shape[-1] == 1:
-        shape = shape[:-1]
-    if _nodes(shape) != nodes[:-1] or (own and own[1] == "state" and count > 1):
-        raise ValueError(f"{path}: {desc!r} does not fit to {count} segments of {nodes[:-1]} nodes")
-    z, y, x = reversed((*shape, 1, 1, 1)[:3])
-    S = S.transpose(0, 3, 2, 1, 4).reshape(count, z, y, x, *shape[3:], 3)
-    S = np.swapaxes(S, 1, 3).reshape(count, *shape, 3)
+    nodes = {image.shape[:-1] for image, _ in segments}
+    if len(nodes) > 1:
+        raise ValueError(f"{path}: its segments have different shapes, {sorted(nodes)}")
+    (nodes,) = nodes
+    own = re.fullmatch(OWN.format("(band|state)", r"((?:\d{1,9} ?){1,4})", r"(\d{1,9})"), segments[0][1])
+    if own:
+        shape, atoms = tuple(map(int, own[2].split())), int(own[3])
+    else:
+        cells = [nodes[0] // max(atoms, 1), *nodes[1:]]
+        while len(cells) > 1 and cells[-1] == 1:
+            cells.pop()
+        shape = (*cells, *[atoms] * (atoms > 1))
+    x, y, z = _cells(shape, atoms)
+    if (x * atoms, y, z) != nodes or x * y * z * atoms != math.prod(shape) or (own and own[1] == "state" and count > 1):
+        raise ValueError(
+            f"{path}: states of shape {shape} do not fit to {count} segments of {nodes} nodes, atoms={atoms}"
+        )
+    S = np.stack([image for image, _ in segments]).reshape(count, x, atoms, y, z, 3)
+    S = S.transpose(0, 1, 3, 4, 2, 5).reshape(count, *shape, 3)
     length = np.linalg.norm(S, axis=-1, keepdims=True)
     if np.any(length == 0):
         raise ValueError(f"{path}: vector {np.argmin(length.ravel())} is zero, and has no direction")
@@ -128,15 +147,10 @@ def load(path: str | Path) -> Array:
     return jnp.asarray(S if count > 1 or (own and own[1] == "band") else S[0], float)
 
 
-def _nodes(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    x, y, z = (*shape, 1, 1, 1)[:3]
-    return x * (shape[3] if len(shape) > 3 else 1), y, z
-
-
-def _turned(image: np.ndarray) -> np.ndarray:
-    """The order of the file, x fastest; atoms of a cell are faster."""
-    cells = min(image.ndim - 1, 3)
-    return image.transpose(*reversed(range(cells)), *range(cells, image.ndim))
+def _cells(shape: tuple[int, ...], atoms: int) -> tuple[int, int, int]:
+    """Cells along three axes of a lattice of that shape, whose last axis is the atoms where they are several."""
+    x, y, z, *_ = (*(shape[:-1] if len(shape) == 4 or atoms != 1 else shape), 1, 1, 1)
+    return x, y, z
 
 
 class _File:
