@@ -373,6 +373,15 @@ def test_honeycomb_of_unequal_moments(name, tmp_path):
     assert float(flat(jnp.asarray(S))) * scale == pytest.approx(E, abs=rounding(20, 1000))
 
 
+def test_vampire_has_its_atoms_in_the_cell(tmp_path):
+    magnet = honeycomb()
+    magnet = mm.Magnet(magnet.cell, magnet.positions - [4, 1, 0], magnet.moments, "meV", magnet.couplings)
+    read = through_vampire(magnet, tmp_path)
+    inside = read.positions @ np.linalg.inv(read.cell)
+    assert inside.min() > -1e-9 and inside.max() < 1
+    assert sorted(map(read.distance, read.couplings)) == pytest.approx(sorted(map(magnet.distance, magnet.couplings)))
+
+
 def film():
     """The film of the examples as a magnet: moments of 3 Bohr magnetons in the field that gives its energy."""
     H, *_ = mm.pd_fe_ir111()

@@ -12,8 +12,15 @@ def _cross(u: Sequence, v: Sequence) -> list:
     return [u[i - 2] * v[i - 1] - u[i - 1] * v[i - 2] for i in range(3)]
 
 
-def _dot(u: Sequence, v: Sequence) -> Array:
-    return sum(a * b for a, b in zip(u, v, strict=True))
+def _components(v: Array) -> list:
+    return [v[..., i] for i in range(3)]
+
+
+def _product(A: Array, planes: Sequence[Array]) -> Array:
+    """A matrix, the same everywhere or one at every cell, times a vector: components first."""
+    A = jnp.moveaxis(A, (-2, -1), (0, 1))
+    A = A.reshape(3, 3, *(A.shape[2:] or (1,) * planes[0].ndim))
+    return sum(A[:, i] * plane for i, plane in enumerate(planes))
 
 
 def bond_field(structure: tuple, couplings: tuple, S: list[Array]) -> list[Array]:
@@ -43,20 +50,22 @@ def bond_field(structure: tuple, couplings: tuple, S: list[Array]) -> list[Array
 
     # The barrier keeps the compiler from making the copy anew in every loop that reads it.
     wide = lax.optimization_barrier([widen(plane) for plane in S])
-    field = [jnp.zeros_like(S[0])] * 3
+    field, tensors = [jnp.zeros_like(S[0])] * 3, jnp.zeros((), S[0].dtype)
     for offset, (J, D, A) in zip(offsets, couplings, strict=True):
         back = tuple(-o for o in offset)
         T, U = [at(plane, offset) for plane in wide], [at(plane, back) for plane in wide]
-        # The constants of the bond that ends at a spin stand where it starts.
-        J_back = at(widen(J), back) if J.ndim else J
+
+        def start(constant: Array, tail: int, offset: tuple[int, ...] = offset) -> Array:
+            """The constants of the bond that ends at a spin stand where it starts; where none does, U is zero."""
+            axes = [a for a, o in enumerate(offset) if o]
+            return jnp.roll(constant, [offset[a] for a in axes], axes) if constant.ndim > tail else constant
+
+        J_back = start(J, 0)
         field = [h + J * t + J_back * u for h, t, u in zip(field, T, U, strict=True)]
         if D is not None:
-            D = [D[..., i] for i in range(3)]
-            D_back = [at(widen(d), back) if d.ndim else d for d in D]
-            turned = zip(field, _cross(T, D), _cross(D_back, U), strict=True)
+            D_back = start(D, 1)
+            turned = zip(field, _cross(T, _components(D)), _cross(_components(D_back), U), strict=True)
             field = [h + t + u for h, t, u in turned]
         if A is not None:
-            A = [[A[..., i, k] for k in range(3)] for i in range(3)]
-            A_back = [[at(widen(a), back) if a.ndim else a for a in column] for column in zip(*A, strict=True)]
-            field = [h + _dot(a, T) + _dot(b, U) for h, a, b in zip(field, A, A_back, strict=True)]
-    return field
+            tensors = tensors + _product(A, T) + _product(jnp.swapaxes(start(A, 2), -1, -2), U)
+    return [h + tensors[i] for i, h in enumerate(field)] if tensors.ndim else field

@@ -37,11 +37,12 @@ class Finder:
     ):
         self.positions, self.types = positions, types
         self.to_cartesian, self.maptype, self.cell = to_cartesian, maptype, cell
+        self.inverse = np.linalg.inv(cell)
 
     def at(self, i: int, vector: np.ndarray, kind: int) -> tuple[int, tuple[int, ...]] | None:
         """The atom of a type at a vector from atom i, and its cell."""
         for j, own in enumerate(self.types):
-            r = (self.positions[i] + vector - self.positions[j]) @ np.linalg.inv(self.cell)
+            r = (self.positions[i] + vector - self.positions[j]) @ self.inverse
             if own == kind and np.max(np.abs(r - np.round(r))) < 0.01 and np.max(np.abs(r)) < 1e6:
                 return j, tuple(round(x) for x in r)
         return None

@@ -61,8 +61,8 @@ def save(
 
     Args:
         path: of the file.
-        states: a state of unit vectors ``(*cells, 3)``, with several atoms in a cell ``(*cells, atoms, 3)``; or a band of
-            them, ``(P, ...)``.
+        states: a state of unit vectors ``(*cells, 3)``, with several atoms in a cell ``(*cells, atoms, 3)``; or a band
+            of them, ``(P, ...)``.
         band: whether the first axis counts images; by default where ``states`` is a list or has more than three axes.
         atoms: in a cell; where they are several, they stand next to each other along x, as Spirit has them.
         data: "binary 8", which keeps every digit, "binary 4" or "text", which keeps them, too.

@@ -28,6 +28,8 @@ def read_tb2j(path: str | Path) -> Magnet:
 
     TB2J lists every pair from both ends with the full value, :math:`E = -\sum_{i\ne j}[\dots]`, so that J, D and the
     tensor here are the sums of both ends. Its spins are unit vectors. Atoms without couplings are left out.
+    The format has no count of its rows: what is cut off with both its ends is not missed, unless :func:`write_tb2j`
+    wrote the file, which adds one.
 
     Args:
         path: of the file.

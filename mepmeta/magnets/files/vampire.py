@@ -1,6 +1,7 @@
 """Vampire: the unit cell file, and the file of materials that has its moments."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +148,8 @@ def _materials(lines: Lines) -> list[tuple[float, float, tuple[float, ...]]]:
 def write_vampire(magnet: Magnet, path: str | Path) -> None:
     """Write a magnet as a unit cell file, and its moments and anisotropies as a ``.mat`` of the same name.
 
+    Atoms that are outside the cell are moved into it, as Vampire wants them; the cells they count to change with that.
+
     Raises:
         ValueError: for a magnet without moments, or an atom with two axes of anisotropy.
     """
@@ -154,6 +157,9 @@ def write_vampire(magnet: Magnet, path: str | Path) -> None:
     if magnet.moments is None or len(own) < len(magnet.anisotropy):
         raise ValueError("Vampire has a moment and one axis of anisotropy for every atom")
     magnet, n = magnet.in_unit("joule"), len(magnet.positions)
+    moved = np.floor(magnet.positions @ np.linalg.inv(magnet.cell) + 1e-9)
+    couplings = [c._replace(R=np.array(c.R) + moved[c.j] - moved[c.i]) for c in magnet.couplings]
+    magnet = replace(magnet, positions=magnet.positions - moved @ magnet.cell, couplings=couplings)
     own = {a.atom: a for a in magnet.anisotropy}
     lengths = np.linalg.norm(magnet.cell, axis=1)
     scalar = all(c.D is None and c.A is None for c in magnet.couplings)
