@@ -103,12 +103,19 @@ def random_spins(rng, shape):
     return jnp.asarray(S / np.linalg.norm(S, axis=-1, keepdims=True))
 
 
+def symmetric(rng, cells):
+    A = rng.normal(size=(*cells, 3, 3))
+    return A + np.swapaxes(A, -1, -2)
+
+
 def random_energy(rng, structure, local):
     """Every constant drawn anew; with ``local``, another one at every cell."""
     shape, periodic, offsets = structure
     cells = shape if local else ()
     bonds = [mm.Bond(offsets[0], rng.normal(size=cells))] if offsets else []  # the first is exchange only
     bonds += [mm.Bond(o, rng.normal(size=cells), rng.normal(size=(*cells, 3))) for o in offsets[1:]]
+    # and the last has a tensor, too
+    bonds[-1:] = [bond._replace(A=symmetric(rng, cells)) for bond in bonds[-1:]]
     anisotropy = [(rng.normal(size=cells), rng.normal(size=(*cells, 3))) for _ in range(2)]
     return mm.Heisenberg(shape, bonds, anisotropy, rng.normal(size=(*cells, 3)), periodic)
 
@@ -129,6 +136,8 @@ def sum_over_pairs(H, S):
                 total -= over_lattice(bond.J, H.shape)[cell] * S[cell] @ other
                 if bond.D is not None:
                     total -= over_lattice(bond.D, H.shape, (3,))[cell] @ np.cross(S[cell], other)
+                if bond.A is not None:
+                    total -= S[cell] @ over_lattice(bond.A, H.shape, (3, 3))[cell] @ other
         for K, axis in H.anisotropy:
             total -= over_lattice(K, H.shape)[cell] * (over_lattice(axis, H.shape, (3,))[cell] @ S[cell]) ** 2
         total -= over_lattice(H.field, H.shape, (3,))[cell] @ S[cell]
@@ -303,6 +312,38 @@ def test_bonds_that_wrap_onto_the_same_pair_all_count():
     assert two(up[:2]) == -2 and two(one[:2]) == 2
 
 
+@settings(max_examples=5)
+@given(seed=seeds)
+def test_a_bond_is_the_same_from_its_other_end(seed):
+    """The other end sees J and A as they are and D reversed; c times the identity is J = c."""
+    rng = np.random.default_rng(seed)
+    S, c = random_spins(rng, (3, 4)), rng.normal()
+    J, D, A = rng.normal(size=(3, 4)), rng.normal(size=(3, 4, 3)), symmetric(rng, (3, 4))
+    here = mm.Heisenberg((3, 4), [mm.Bond((1, -2), J, D, A)])
+    turned = [np.roll(x, (1, -2), axis=(0, 1)) for x in (J, -D, A)]
+    there = mm.Heisenberg((3, 4), [mm.Bond((-1, 2), *turned)])
+    assert energy(here, S) == pytest.approx(float(energy(there, S)), abs=SAME)
+    assert np.array_equal(here.live(), there.live())
+    scalar, tensor = mm.Bond((1, 0), c), mm.Bond((1, 0), A=c * np.eye(3))
+    same = [float(energy(mm.Heisenberg((3, 4), [bond]), S)) for bond in (scalar, tensor)]
+    assert same[0] == pytest.approx(same[1], abs=SAME)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES, ids=NAMES)
+def test_pairs_give_the_quadratic_energy(structure):
+    rng = np.random.default_rng(11)
+    H, S = random_energy(rng, structure, True), random_spins(rng, structure[0])
+    flat = np.asarray(S).reshape(-1, 3)
+    pairs = sum(float(np.einsum("na,nab,nb->", flat[i], blocks, flat[j])) for i, j, blocks in H.pairs())
+    assert pairs - np.sum(np.asarray(H.field) * S) == pytest.approx(float(energy(H, S)), abs=SAME)
+
+
+def test_a_site_with_a_tensor_alone_has_a_moment():
+    A = np.zeros((4, 3, 3))
+    A[1] = np.diag([0.0, 0.0, 1.0])
+    assert mm.Heisenberg((4,), [mm.Bond((1,), A=A)]).live().tolist() == [False, True, True, False]
+
+
 MISTAKES = {
     "no axes": (lambda: mm.Heisenberg(()), r"positive integers, got \(\)"),
     "no cells": (lambda: mm.Heisenberg((3, 0)), r"positive integers, got \(3, 0\)"),
@@ -330,6 +371,9 @@ MISTAKES = {
     "local NaN": (lambda: mm.Heisenberg((3,), field=np.full((3, 3), np.nan)), "field must be finite"),
     "shape of J": (lambda: mm.Heisenberg((3, 2), [mm.Bond((1, 0), np.ones((2, 3)))]), r"shape \(\) or \(3, 2\), got"),
     "shape of D": (lambda: mm.Heisenberg((3,), [mm.Bond((1,), 1.0, (1.0, 2.0))]), r"D of bond .* shape \(3,\) or"),
+    "shape of A": (lambda: mm.Heisenberg((3,), [mm.Bond((1,), A=np.ones(3))]), r"A of bond .* shape \(3, 3\) or"),
+    "tensor": (lambda: mm.Heisenberg((3,), [mm.Bond((1,), A=np.triu(np.ones((3, 3))))]), "must be a symmetric tensor"),
+    "NaN in a tensor": (lambda: mm.Heisenberg((3,), [mm.Bond((1,), A=np.full((3, 3), np.nan))]), "must be finite"),
     "shape of K": (lambda: mm.Heisenberg((3,), anisotropy=[(np.ones(2), (0, 0, 1))]), "anisotropy constant 0"),
     "shape of an axis": (lambda: mm.Heisenberg((3,), anisotropy=[(1.0, (0, 1))]), "anisotropy axis 0 must have shape"),
     "shape of the field": (lambda: mm.Heisenberg((3,), field=0.1), r"field must have shape \(3,\) or \(3, 3\)"),

@@ -8,12 +8,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from jax.custom_derivatives import SymbolicZero
 from jax.tree_util import register_pytree_node_class
 
 from mepmeta._checks import check_shape, known
 from mepmeta.magnets.exchange import damped
+from mepmeta.magnets.neighbours import bond_field
 
 __all__ = ["Bond", "Heisenberg"]
 
@@ -26,51 +27,14 @@ class Bond(NamedTuple):
         J: exchange :math:`J`, energy; positive is ferromagnetic. A scalar, or an array over the lattice whose entry
             at a cell belongs to the bond that starts there.
         D: Dzyaloshinskii-Moriya vector :math:`\mathbf D`, energy, shape ``(3,)`` or ``(*shape, 3)``; None for none.
+        A: anisotropic exchange :math:`\mathbf A`, energy, a symmetric tensor of shape ``(3, 3)`` or ``(*shape, 3, 3)``;
+            None for none. Its trace counts, too: :math:`\mathbf A = c\,\mathbb 1` does what :math:`J = c` does.
     """
 
     offset: tuple[int, ...]
     J: float | Array = 0.0
     D: Sequence[float] | Array | None = None
-
-
-def _cross(u: Sequence, v: Sequence) -> list:
-    return [u[i - 2] * v[i - 1] - u[i - 1] * v[i - 2] for i in range(3)]
-
-
-def _bond_field(structure: tuple, couplings: tuple, S: list[Array]) -> list[Array]:
-    """What the partners of a spin add up to: the sum over its bonds of J S' + S' x D, component by component.
-
-    All neighbours are read from one copy of the lattice with a margin, so that every bond is a slice of it.
-    """
-    offsets, periodic = structure
-    shape = S[0].shape
-    margin = [max((abs(offset[a]) for offset in offsets), default=0) for a in range(len(shape))]
-
-    def widen(plane: Array) -> Array:
-        for a, wrap in enumerate(periodic):
-            pad = [(margin[a], margin[a]) if axis == a else (0, 0) for axis in range(len(shape))]
-            plane = jnp.pad(plane, pad, mode="wrap") if wrap else jnp.pad(plane, pad)
-        return plane
-
-    def at(plane: Array, offset: tuple[int, ...]) -> Array:
-        start = [m + o for m, o in zip(margin, offset, strict=True)]
-        return lax.slice(plane, start, [s + n for s, n in zip(start, shape, strict=True)])
-
-    # The barrier keeps the compiler from making the copy anew in every loop that reads it.
-    wide = lax.optimization_barrier([widen(plane) for plane in S])
-    field = [jnp.zeros_like(S[0])] * 3
-    for offset, (J, D) in zip(offsets, couplings, strict=True):
-        back = tuple(-o for o in offset)
-        T, U = [at(plane, offset) for plane in wide], [at(plane, back) for plane in wide]
-        # The constants of the bond that ends at a spin stand where it starts.
-        J_back = at(widen(J), back) if J.ndim else J
-        field = [h + J * t + J_back * u for h, t, u in zip(field, T, U, strict=True)]
-        if D is not None:
-            D = [D[..., i] for i in range(3)]
-            D_back = [at(widen(d), back) if d.ndim else d for d in D]
-            turned = zip(field, _cross(T, D), _cross(D_back, U), strict=True)
-            field = [h + t + u for h, t, u in turned]
-    return field
+    A: Sequence[Sequence[float]] | Array | None = None
 
 
 def _parts(structure: tuple, constants: tuple, S: Array) -> tuple[Array, Array]:
@@ -79,7 +43,7 @@ def _parts(structure: tuple, constants: tuple, S: Array) -> tuple[Array, Array]:
     planes = [S[i] for i in range(3)]
     field, energy = jnp.zeros_like(S), jnp.zeros((), S.dtype)
     if couplings:
-        field = jnp.concatenate([h[None] for h in _bond_field(structure, couplings, planes)])
+        field = jnp.concatenate([h[None] for h in bond_field(structure, couplings, planes)])
         energy = -jnp.sum(S * field) / 2
     # Constants that are the same everywhere multiply sums, whose terms are often whole numbers and lose no digits.
     for K, axis in anisotropy:
@@ -120,7 +84,7 @@ def _energy_jvp(structure: tuple, primals: tuple, tangents: tuple) -> tuple[Arra
 class Heisenberg:
     r"""Classical spins on a Bravais lattice.
 
-    .. math:: E[S] = -\sum_{\text{bonds}} \big[J\,S\cdot S' + \mathbf D\cdot(S\times S')\big]
+    .. math:: E[S] = -\sum_{\text{bonds}} \big[J\,S\cdot S' + \mathbf D\cdot(S\times S') + S\cdot\mathbf A\,S'\big]
         - \sum_m\sum_n K_m\,(\mathbf a_m\cdot S_n)^2 - \sum_n \mathbf b\cdot S_n
 
     :math:`S'` is the spin at the cell index of :math:`S` plus the offset of the bond. Every pair of the endless
@@ -141,7 +105,8 @@ class Heisenberg:
 
     Raises:
         ValueError: bonds that do not fit into the lattice or join a spin to itself, a pair listed twice or
-            from both ends, a zero axis, constants that are not finite or have another shape, a state of another shape.
+            from both ends, a zero axis, a tensor that is not symmetric, constants that are not finite or have another
+            shape, a state of another shape.
 
     >>> import jax.numpy as jnp, mepmeta as mm
     >>> bonds = [mm.Bond((1, 0), J=1.0, D=(0, 0.3, 0)), mm.Bond((0, 1), J=1.0, D=(-0.3, 0, 0))]
@@ -176,6 +141,7 @@ class Heisenberg:
             (
                 self._constant(bond.J, (), f"J of bond {bond.offset}"),
                 None if bond.D is None else self._constant(bond.D, (3,), f"D of bond {bond.offset}"),
+                None if bond.A is None else self._symmetric(bond.A, f"A of bond {bond.offset}"),
             )
             for bond in bonds
         )
@@ -205,6 +171,13 @@ class Heisenberg:
             raise ValueError(f"{name} must be finite, got {value if value.ndim < 2 else 'entries that are not'}")
         return value
 
+    def _symmetric(self, value: Sequence[Sequence[float]] | Array, name: str) -> Array:
+        value = self._constant(value, (3, 3), name)
+        A = np.asarray(value) if known(value) else np.zeros((3, 3))
+        if np.max(np.abs(A - np.swapaxes(A, -1, -2))) > 100 * jnp.finfo(value.dtype).eps * np.max(np.abs(A)):
+            raise ValueError(f"{name} must be a symmetric tensor: what is odd in it belongs into the vector D")
+        return value
+
     def _axis(self, axis: Sequence[float] | Array, m: int) -> Array:
         axis = self._constant(axis, (3,), f"anisotropy axis {m}")
         numpy = np if known(axis) else jnp
@@ -216,7 +189,7 @@ class Heisenberg:
     @property
     def bonds(self) -> tuple[Bond, ...]:
         """The bonds with their constants."""
-        return tuple(Bond(offset, *pair) for offset, pair in zip(self._offsets, self._couplings, strict=True))
+        return tuple(Bond(offset, *terms) for offset, terms in zip(self._offsets, self._couplings, strict=True))
 
     def component_first(self) -> "Heisenberg":
         """The same energy of states ``(3, *shape)``: x, y and z as planes of their own, the faster order in memory."""
@@ -237,9 +210,10 @@ class Heisenberg:
         live = xp.broadcast_to(xp.any(xp.asarray(self.field) != 0, axis=-1), self.shape)
         for K, _ in self.anisotropy:
             live = live | (xp.asarray(K) != 0)
-        for offset, (J, D) in zip(self._offsets, self._couplings, strict=True):
+        for offset, (J, D, A) in zip(self._offsets, self._couplings, strict=True):
             acts = xp.asarray(J) != 0
             acts = acts if D is None else acts | xp.any(xp.asarray(D) != 0, axis=-1)
+            acts = acts if A is None else acts | xp.any(xp.asarray(A) != 0, axis=(-1, -2))
             starts = acts & self._partners(offset)[1]
             live = live | starts | xp.roll(starts, offset, tuple(range(len(self.shape))))
         return live
@@ -248,20 +222,23 @@ class Heisenberg:
         r"""The quadratic part of the energy, :math:`\sum_n S_{i_n}\cdot A_n S_{j_n}`: flat indices i and j, blocks A.
 
         An interaction with itself, :math:`i = j`, is an anisotropy. A coupling
-        :math:`-J\,S\cdot S' - \mathbf D\cdot(S\times S')` has the block :math:`-J + [\mathbf D\times]`.
+        :math:`-J\,S\cdot S' - \mathbf D\cdot(S\times S') - S\cdot\mathbf A\,S'` has the block
+        :math:`-J + [\mathbf D\times] - \mathbf A`.
         """
         N = int(np.prod(self.shape))
 
         def sites(constant: Array, tail: tuple[int, ...]) -> np.ndarray:
             return np.broadcast_to(np.asarray(constant, float), self.shape + tail).reshape(N, *tail)
 
-        for offset, J, D in self.bonds:
+        for offset, J, D, A in self.bonds:
             index, inside = self._partners(offset)
             i = np.flatnonzero(inside)
             j = np.ravel_multi_index(tuple(index), self.shape, mode="wrap").ravel()[i]
             blocks = -sites(J, ())[i, None, None] * np.eye(3)
             if D is not None:
                 blocks = blocks + np.cross(np.eye(3), sites(D, (3,))[i, None, :])
+            if A is not None:
+                blocks = blocks - sites(A, (3, 3))[i]
             yield i, j, blocks
         for K, axis in self.anisotropy:
             a = sites(axis, (3,))
@@ -273,7 +250,7 @@ class Heisenberg:
         A site on which nothing acts has no part.
         """
         first = 1 + self._axis_of_components
-        soft = damped(v, self.shape, self._offsets, [J for J, _ in self._couplings], mass, first)
+        soft = damped(v, self.shape, self._offsets, [J for J, *_ in self._couplings], mass, first)
         return jnp.where(jnp.expand_dims(self._live(jnp), self._axis_of_components), soft, 0)
 
     def _partners(self, offset: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

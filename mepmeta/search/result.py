@@ -11,6 +11,8 @@ import numpy as np
 import scipy as sp
 from jax import Array
 
+from mepmeta.magnets.files import ovf
+
 __all__ = ["MEP", "StationaryPoint"]
 
 
@@ -87,7 +89,14 @@ class MEP:
         return profile_of(self.position, self.energies, self.slopes)(np.asarray(position))
 
     def save(self, file: str | Path) -> None:
-        """Write the result to a NumPy archive, ``.npz``; :meth:`load` reads it."""
+        """Write the result to a NumPy archive, ``.npz``; :meth:`load` reads it.
+
+        Of a name that ends in ``.ovf`` the file is the path alone, images of spins as other codes take a band, see
+        :func:`~mepmeta.magnets.files.ovf.save`; :func:`~mepmeta.magnets.files.ovf.load` reads them.
+        """
+        if Path(file).suffix.lower() == ".ovf":
+            ovf.save(file, self.path, band=True)
+            return
         columns = {
             field.name: np.asarray(getattr(self, field.name)) for field in fields(self) if field.name != "points"
         }
@@ -103,6 +112,8 @@ class MEP:
         Raises:
             ValueError: when the file holds something else.
         """
+        if Path(file).suffix.lower() == ".ovf":
+            raise ValueError(f"{file} holds the images alone: mm.load reads them")
         stored = np.load(file, allow_pickle=False)
         if isinstance(stored, np.ndarray):
             raise ValueError(f"{file} is not a saved MEP: it holds one array")
