@@ -18,6 +18,7 @@ from mepmeta.loss import convergence_rates, loss, loss_and_gradient, overestimat
 from mepmeta.magnets.examples import FILM_PUBLISHED, pd_fe_ir111
 from mepmeta.magnets.heisenberg import Bond, Heisenberg
 from mepmeta.magnets.lattices import domain_wall, ferromagnet, nearest_neighbours, positions, skyrmion, spiral
+from mepmeta.magnets.sites import Pinned, pinned, vacancies
 from mepmeta.neb import NEB, Iteration, NEBParams, iterate, iterate_batch, neb_step
 from mepmeta.paths import arc_length, bent_path, perturbed_path, straight_path
 from mepmeta.rates.dynamics import Escapes, Trajectories, count_escapes, simulate

@@ -21,6 +21,8 @@ __all__ = [
     "check_damping",
     "check_energies",
     "check_energy",
+    "check_held",
+    "check_moments",
     "check_option",
     "check_params",
     "check_path",
@@ -89,8 +91,10 @@ def check_energy(
 ) -> Callable[[Array], Array]:
     """The energy maps a state to a float scalar; returned as the program that it is now, see :mod:`._trace`.
 
-    ``states`` is a state, or an array of them along its first ``axes``: only its shape and dtype count.
+    ``states`` is a state, or an array of them along its first ``axes``. Their shape and dtype count, and where spins
+    are held their values, see :class:`~mepmeta.magnets.sites.Pinned`.
     """
+    check_held(energy, the_state=states)
     if hasattr(energy, "component_first") and isinstance(geometry, Flat):
         raise ValueError("the spins of this energy live on spheres: pass geometry=Spheres()")
     if not callable(energy):
@@ -107,6 +111,13 @@ def check_energy(
     if getattr(out, "shape", None) != () or not jnp.issubdtype(out.dtype, jnp.floating):
         raise ValueError(f"the energy must map an image of shape {image.shape} to a float scalar, got {out}")
     return energy
+
+
+def check_held(energy: Any, **states: Any) -> None:
+    """Spins that an energy holds are where it holds them."""
+    for name, x in states.items():
+        if x is not None and hasattr(energy, "check_held") and known(energy, x):
+            energy.check_held(x, name.replace("_", " "))
 
 
 def check_energies(E: Array, *, distinct: bool = False) -> None:
@@ -172,3 +183,16 @@ def check_damping(damping: float, *, positive: bool = False) -> None:
     """The damping is a finite number, not negative; with ``positive``, above zero."""
     if not (0 < damping < np.inf or (damping == 0 and not positive)):
         raise ValueError(f"the damping must be a finite number {'> 0' if positive else '>= 0'}, got {damping}")
+
+
+def check_moments(moments: Any, live: np.ndarray) -> np.ndarray:
+    """Moments are finite numbers above zero, one for each site or one for all; dead sites get that of a live one."""
+    m = np.asarray(moments, float)
+    try:
+        m = np.broadcast_to(m, live.shape)
+    except ValueError:
+        raise ValueError(f"moments must be a number, or an array over the sites {live.shape}, got {m.shape}") from None
+    m = np.where(live, m, m[live][0] if live.any() else 1.0)
+    if not np.all((m > 0) & (m < np.inf)):
+        raise ValueError(f"moments must be finite numbers > 0, got {m.min()} to {m.max()}")
+    return m
