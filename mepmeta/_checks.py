@@ -23,6 +23,7 @@ __all__ = [
     "check_energy",
     "check_held",
     "check_moments",
+    "check_offset",
     "check_option",
     "check_params",
     "check_path",
@@ -170,6 +171,23 @@ def check_shape(shape: Any, axes: int | None = None) -> None:
         raise ValueError(f"shape must be numbers of cells, one or more positive integers, got {shape}")
     if axes not in (None, len(shape)):
         raise ValueError(f"this lattice has {axes} axes: its shape must be {axes} numbers of cells, got {shape}")
+
+
+def check_offset(offset: Any, shape: tuple[int, ...], periodic: tuple[bool, ...]) -> tuple[int, ...]:
+    """The offset of a bond is whole numbers of cells, not all zero, shorter than a lattice that closes on itself."""
+    offset = (offset,) if isinstance(offset, (int, np.integer)) else tuple(offset)
+    if len(offset) != len(shape) or not all(isinstance(o, (int, np.integer)) for o in offset):
+        raise ValueError(f"a bond's offset is {len(shape)} whole numbers on this lattice, got {offset}")
+    if not any(offset):
+        raise ValueError("a bond joins two spins: its offset must not be zero")
+    fits = [abs(o) < n for o, n in zip(offset, shape, strict=True)]
+    if not all(fit or not wrap for fit, wrap in zip(fits, periodic, strict=True)):
+        wanted = tuple(fit and wrap for fit, wrap in zip(fits, periodic, strict=True))
+        raise ValueError(
+            f"the bond {offset} is outside the lattice of {shape} cells, around a periodic axis: "
+            f"with periodic={wanted} there are no such bonds"
+        )
+    return tuple(int(o) for o in offset)
 
 
 def check_temperature(temperature: Any, *, zero: bool = False) -> None:
