@@ -129,7 +129,8 @@ def transition_rate(
 
     Args:
         energy: twice differentiable callable, spins of shape ``(*shape, 3)`` to scalar. A
-            :class:`~mepmeta.magnets.heisenberg.Heisenberg` may have 100 000 spins and more, another energy 2000.
+            :class:`~mepmeta.magnets.heisenberg.Heisenberg` may have 100 000 spins and more, another energy 2000, or
+            more if it acts over a few cells only (:func:`~mepmeta.spectra.hessian.hessian`).
         minimum: the metastable state MS, unit vectors, shape ``(*shape, 3)``.
         saddle: the transition state TS, likewise; for example ``r.saddle`` of :func:`~mepmeta.search.mep.find_mep`.
         damping: Gilbert damping :math:`\alpha \ge 0`.
