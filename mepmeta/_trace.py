@@ -114,10 +114,6 @@ def _with_numbers(energy: Callable, image: Any) -> tuple[Any, list] | None:
     return None if _powers(closed.jaxpr) else (closed, numbers)
 
 
-def _partial(part: Any) -> bool:
-    return isinstance(part, Partial)
-
-
 def traced(energy: Callable[[Array], Array], image: Any) -> Callable[[Array], Array]:
     """The energy at the door: a function, or a ``Partial``, is traced; another pytree says itself what may vary in it,
     and functions among its leaves are traced.
@@ -130,7 +126,7 @@ def traced(energy: Callable[[Array], Array], image: Any) -> Callable[[Array], Ar
     plain = all_leaves([energy])
     if not plain and not isinstance(energy, Partial):
         # An energy that holds a function, as one with spins held fixed may.
-        return jax.tree.map(lambda f: traced(f, image) if callable(f) else f, energy, is_leaf=_partial)
+        return jax.tree.map(lambda leaf: traced(leaf, image) if callable(leaf) else leaf, energy)
     leaves, structure = ([], None) if plain else jax.tree.flatten(energy)
     leaves = [jnp.asarray(leaf) if isinstance(leaf, (bool, int)) else leaf for leaf in leaves]
 
