@@ -78,6 +78,18 @@ def test_equal_moments_are_another_unit_of_time(m, damping):
     assert (other.log_entropy, other.barrier) == (one.log_entropy, one.barrier)
 
 
+@pytest.mark.parametrize("moments", [(1.0, 1.0), (0.4, 1.6)])
+def test_two_rigid_spins_turn_over_a_circle_as_one_of_their_sum(moments):
+    """Brown's rate: the saddle has a zero mode, and the pair the moment and the anisotropy of both."""
+    K, damping = 0.5, 0.3
+    pair = mm.Heisenberg((2,), [mm.Bond((1,), 1e4)], [(K, (0, 0, 1))], periodic=False)
+    ends = mm.ferromagnet((2,)), mm.ferromagnet((2,), (1, 0, 0))
+    k = mm.transition_rate(pair, *ends, damping=damping, moments=np.array(moments))
+    assert k.saddle_zero_modes == ("rotation about (0, 0, 1)",)
+    assert k.dynamical == pytest.approx(2 * K * damping / (1 + damping**2), rel=1e-3)  # but for K/J
+    assert k.rate(0.1) == pytest.approx(k.dynamical * np.sqrt(2 * K / np.pi / 0.1) * np.exp(-2 * K / 0.1), rel=1e-3)
+
+
 def random_spins(seed, shape):
     S = np.random.default_rng(seed).normal(size=(*shape, 3))
     return jnp.asarray(S / np.linalg.norm(S, axis=-1, keepdims=True))
