@@ -15,6 +15,7 @@ from mepmeta.energies import single_spin
 from mepmeta.geometry import Flat, Geometry, Spheres, angles_to_spin, spin_to_angles
 from mepmeta.limit import rate_limit
 from mepmeta.loss import convergence_rates, loss, loss_and_gradient, overestimate
+from mepmeta.magnets.charge import topological_charge
 from mepmeta.magnets.couplings import Anisotropy, Coupling
 from mepmeta.magnets.examples import FILM_PUBLISHED, pd_fe_ir111
 from mepmeta.magnets.files.ovf import load, save
@@ -23,8 +24,10 @@ from mepmeta.magnets.files.tb2j import read_tb2j, write_tb2j
 from mepmeta.magnets.files.uppasd import read_uppasd, write_uppasd
 from mepmeta.magnets.files.vampire import read_vampire, write_vampire
 from mepmeta.magnets.heisenberg import Bond, Heisenberg
-from mepmeta.magnets.lattices import domain_wall, ferromagnet, nearest_neighbours, positions, skyrmion, spiral
+from mepmeta.magnets.lattices import nearest_neighbours, positions
 from mepmeta.magnets.magnet import Magnet
+from mepmeta.magnets.sites import Pinned, pinned, vacancies
+from mepmeta.magnets.textures import bimeron, domain_wall, ferromagnet, skyrmion, skyrmionium, spiral
 from mepmeta.neb import NEB, Iteration, NEBParams, iterate, iterate_batch, neb_step
 from mepmeta.paths import arc_length, bent_path, perturbed_path, straight_path
 from mepmeta.rates.dynamics import Escapes, Trajectories, count_escapes, simulate

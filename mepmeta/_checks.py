@@ -21,6 +21,9 @@ __all__ = [
     "check_damping",
     "check_energies",
     "check_energy",
+    "check_held",
+    "check_moments",
+    "check_offset",
     "check_option",
     "check_params",
     "check_path",
@@ -89,8 +92,10 @@ def check_energy(
 ) -> Callable[[Array], Array]:
     """The energy maps a state to a float scalar; returned as the program that it is now, see :mod:`._trace`.
 
-    ``states`` is a state, or an array of them along its first ``axes``: only its shape and dtype count.
+    ``states`` is a state, or an array of them along its first ``axes``. Their shape and dtype count, and where spins
+    are held their values, see :class:`~mepmeta.magnets.sites.Pinned`.
     """
+    check_held(energy, the_state=states)
     if hasattr(energy, "component_first") and isinstance(geometry, Flat):
         raise ValueError("the spins of this energy live on spheres: pass geometry=Spheres()")
     if not callable(energy):
@@ -107,6 +112,13 @@ def check_energy(
     if getattr(out, "shape", None) != () or not jnp.issubdtype(out.dtype, jnp.floating):
         raise ValueError(f"the energy must map an image of shape {image.shape} to a float scalar, got {out}")
     return energy
+
+
+def check_held(energy: Any, **states: Any) -> None:
+    """Spins that an energy holds are where it holds them."""
+    for name, x in states.items():
+        if x is not None and hasattr(energy, "check_held") and known(energy, x):
+            energy.check_held(x, name.replace("_", " "))
 
 
 def check_energies(E: Array, *, distinct: bool = False) -> None:
@@ -161,6 +173,23 @@ def check_shape(shape: Any, axes: int | None = None) -> None:
         raise ValueError(f"this lattice has {axes} axes: its shape must be {axes} numbers of cells, got {shape}")
 
 
+def check_offset(offset: Any, shape: tuple[int, ...], periodic: tuple[bool, ...]) -> tuple[int, ...]:
+    """The offset of a bond is whole numbers of cells, not all zero, shorter than a lattice that closes on itself."""
+    offset = (offset,) if isinstance(offset, (int, np.integer)) else tuple(offset)
+    if len(offset) != len(shape) or not all(isinstance(o, (int, np.integer)) for o in offset):
+        raise ValueError(f"a bond's offset is {len(shape)} whole numbers on this lattice, got {offset}")
+    if not any(offset):
+        raise ValueError("a bond joins two spins: its offset must not be zero")
+    fits = [abs(o) < n for o, n in zip(offset, shape, strict=True)]
+    if not all(fit or not wrap for fit, wrap in zip(fits, periodic, strict=True)):
+        wanted = tuple(fit and wrap for fit, wrap in zip(fits, periodic, strict=True))
+        raise ValueError(
+            f"the bond {offset} is outside the lattice of {shape} cells, around a periodic axis: "
+            f"with periodic={wanted} there are no such bonds"
+        )
+    return tuple(int(o) for o in offset)
+
+
 def check_temperature(temperature: Any, *, zero: bool = False) -> None:
     """A temperature is k_BT, an energy above zero, or at zero where that makes sense; an array is good, too."""
     T = np.asarray(temperature)
@@ -172,3 +201,16 @@ def check_damping(damping: float, *, positive: bool = False) -> None:
     """The damping is a finite number, not negative; with ``positive``, above zero."""
     if not (0 < damping < np.inf or (damping == 0 and not positive)):
         raise ValueError(f"the damping must be a finite number {'> 0' if positive else '>= 0'}, got {damping}")
+
+
+def check_moments(moments: Any, live: np.ndarray) -> np.ndarray:
+    """Moments are finite numbers above zero, one for each site or one for all; dead sites get that of a live one."""
+    m = np.asarray(moments, float)
+    try:
+        m = np.broadcast_to(m, live.shape)
+    except ValueError:
+        raise ValueError(f"moments must be a number, or an array over the sites {live.shape}, got {m.shape}") from None
+    m = np.where(live, m, m[live][0] if live.any() else 1.0)
+    if not np.all((m > 0) & (m < np.inf)):
+        raise ValueError(f"moments must be finite numbers > 0, got {m.min()} to {m.max()}")
+    return m

@@ -115,7 +115,8 @@ def _with_numbers(energy: Callable, image: Any) -> tuple[Any, list] | None:
 
 
 def traced(energy: Callable[[Array], Array], image: Any) -> Callable[[Array], Array]:
-    """The energy at the door: a function, or a ``Partial``, is traced; another pytree says itself what may vary in it.
+    """The energy at the door: a function, or a ``Partial``, is traced; another pytree says itself what may vary in it,
+    and functions among its leaves are traced.
 
     Numbers in the cells and defaults of a function are its leaves, as arrays are, so that functions of one text that
     differ in their numbers are one program.
@@ -124,7 +125,8 @@ def traced(energy: Callable[[Array], Array], image: Any) -> Callable[[Array], Ar
     """
     plain = all_leaves([energy])
     if not plain and not isinstance(energy, Partial):
-        return energy
+        # An energy that holds a function, as one with spins held fixed may.
+        return jax.tree.map(lambda leaf: traced(leaf, image) if callable(leaf) else leaf, energy)
     leaves, structure = ([], None) if plain else jax.tree.flatten(energy)
     leaves = [jnp.asarray(leaf) if isinstance(leaf, (bool, int)) else leaf for leaf in leaves]
 

@@ -17,20 +17,26 @@ __all__ = ["energy_profile", "spin_texture"]
 COLOURS = [BLUE, RED, GREEN, YELLOW, PINK, SKY, BLACK]
 #: Marks of the points of a path, by their index.
 KINDS = {"minimum": "v", "saddle": "^", "saddle of higher index": "X"}
-#: Number of corners of the cell around a site, and the angle of the first one, degree.
-CELLS = {"chain": (4, 45), "square": (4, 45), "triangular": (6, 30)}
+#: Cells around sites: number of corners, angles of the first one around each atom (degree), distance of neighbours.
+CELLS = {
+    "chain": (4, (45,), 1.0),
+    "square": (4, (45,), 1.0),
+    "triangular": (6, (30,), 1.0),
+    "honeycomb": (3, (90, 30), 3**-0.5),
+}
 #: Arrows along a side of a panel, at most.
 ARROWS = 22
 #: Spins that lie in the plane by less than this part get no arrow.
 VISIBLE = 0.1
 
 
-def energy_profile(results: MEP | Mapping[str, MEP], *, unit: str = "$J$") -> Figure:
+def energy_profile(results: MEP | Mapping[str, MEP], *, unit: str | None = None, length: str | None = None) -> Figure:
     """Energy above the start against distance along the path: images, the cubics between them, minima and saddles.
 
     Args:
         results: one result of :func:`~mepmeta.search.mep.find_mep`, or label to result.
-        unit: symbol of the unit of energy.
+        unit, length: symbols of the units of energy and of distance, for example "meV" and "Å"; without one the axis
+            has a name alone. By default spins have their distance in "rad".
     """
     runs = results if isinstance(results, Mapping) else {"": results}
     figure, ax = plt.subplots()
@@ -46,11 +52,21 @@ def energy_profile(results: MEP | Mapping[str, MEP], *, unit: str = "$J$") -> Fi
             )  # fmt: skip
     ax.plot([], [], "o", color=BLACK if len(runs) > 1 else BLUE, markersize=3.5, label="images")
     ax.margins(y=0.1)
-    ax.set(xlabel="distance along the path (rad)", ylabel=f"energy above the start ({unit})")
+    if length is None and all(_spins(r.path) for r in runs.values()):
+        length = "rad"
+    names = ("distance along the path", length), ("energy above the start", unit)
+    ax.set(
+        **{axis: f"{name} ({u})" if u else name for axis, (name, u) in zip(("xlabel", "ylabel"), names, strict=True)}
+    )
     entries = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))  # every label once
     entries = {label: entries[label] for label in sorted(entries, key=lambda label: label in KINDS)}
     figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=5, columnspacing=1.2)
     return figure
+
+
+def _spins(path: jax.Array) -> bool:
+    """Whether the images hold unit vectors of three components."""
+    return path.shape[-1] == 3 and bool(np.all(np.abs(np.linalg.norm(np.asarray(path), axis=-1) - 1) < 1e-4))
 
 
 def spin_texture(
@@ -61,31 +77,37 @@ def spin_texture(
 ) -> Figure:
     r"""Textures side by side: colour for :math:`S_z`, arrows for the components in the plane.
 
-    Chains are drawn below one another. Where the spins are too many for arrows, every second, third, ... has one.
+    Chains are drawn below one another. Where the spins are too many for arrows, every second, third, ... has one. A
+    film of one layer, shape ``(n, m, 1, 3)``, is drawn as its lattice in the plane.
 
     Args:
         states: label to state, each of shape ``(*lattice, 3)``.
-        lattice: "square", "triangular" or "chain", see :func:`~mepmeta.magnets.lattices.positions`.
+        lattice: "square", "triangular", "honeycomb", "chain", or "cubic" for one layer, see
+            :func:`~mepmeta.magnets.lattices.positions`.
         zoom: part to show, ``(x_min, x_max, y_min, y_max)`` in lattice constants; everything by default.
     """
+    if lattice != "honeycomb":
+        states = {label: S[:, :, 0] if np.ndim(S) == 4 and np.shape(S)[2] == 1 else S for label, S in states.items()}
+        lattice = "square" if lattice == "cubic" else lattice
     chain = lattice == "chain"
     n, shape = len(states), next(iter(states.values())).shape[:-1]
     at = np.asarray(positions(shape, lattice))[..., :2]
-    corners, first = CELLS[lattice]
-    angles = np.radians(first + 360 / corners * np.arange(corners))
-    cell = 0.5 / np.cos(np.pi / corners) * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    corners, first, near = CELLS[lattice]
+    angles = np.radians(np.array(first)[:, None] + 360 / corners * np.arange(corners))
+    cell = near / 2 / np.cos(np.pi / corners) * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
     flat = at.reshape(-1, 2)
+    cells = flat[:, None] + np.tile(cell, (len(flat) // len(first), 1, 1))
     low, high = flat.min(axis=0) - 0.6, flat.max(axis=0) + 0.6
     x0, x1, y0, y1 = zoom or (low[0], high[0], low[1], high[1])
     sites = (flat[:, 0] > x0 - 1) & (flat[:, 0] < x1 + 1) & (flat[:, 1] > y0 - 1) & (flat[:, 1] < y1 + 1)
     every = 1 if chain else int(np.ceil(max(x1 - x0, y1 - y0) / ARROWS))
-    armed = sites & np.all(np.indices(shape).reshape(len(shape), -1) % every == 0, axis=0)
+    armed = sites & np.all(np.indices(shape)[:2].reshape(len(shape[:2]), -1) % every == 0, axis=0)
     size = (5.6, 0.1 + 0.55 * n) if chain else (6.2, 5.4 / n * (y1 - y0) / (x1 - x0) + 0.35)
     grid = (n, 1) if chain else (1, n)
     figure, axes = plt.subplots(*grid, figsize=size, squeeze=False, sharex=True, sharey=True)
     for (label, state), ax in zip(states.items(), axes.ravel(), strict=True):
         S = np.asarray(state).reshape(-1, 3)
-        shown = PolyCollection(flat[sites, None] + cell, cmap="coolwarm", clim=(-1, 1), edgecolor="face", linewidth=0.4)
+        shown = PolyCollection(cells[sites], cmap="coolwarm", clim=(-1, 1), edgecolor="face", linewidth=0.4)
         shown.set_array(S[sites, 2])
         ax.add_collection(shown)
         arrows = armed & (np.hypot(S[:, 0], S[:, 1]) > VISIBLE)

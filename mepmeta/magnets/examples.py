@@ -4,7 +4,8 @@ import numpy as np
 from jax import Array
 
 from mepmeta.magnets.heisenberg import Bond, Heisenberg
-from mepmeta.magnets.lattices import ferromagnet, nearest_neighbours, skyrmion
+from mepmeta.magnets.lattices import nearest_neighbours
+from mepmeta.magnets.textures import ferromagnet, skyrmion
 
 __all__ = ["FILM_PUBLISHED", "pd_fe_ir111"]
 

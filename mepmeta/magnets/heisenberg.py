@@ -12,7 +12,7 @@ from jax import Array
 from jax.custom_derivatives import SymbolicZero
 from jax.tree_util import register_pytree_node_class
 
-from mepmeta._checks import check_shape, known
+from mepmeta._checks import check_offset, check_shape, known
 from mepmeta.magnets.exchange import damped
 from mepmeta.magnets.neighbours import bond_field
 
@@ -90,13 +90,15 @@ class Heisenberg:
     :math:`S'` is the spin at the cell index of :math:`S` plus the offset of the bond. Every pair of the endless
     lattice is listed once. On a short periodic axis bonds of different offsets may join the same two spins, as 1 and 2
     do on three cells, and one of offset 1 joins the two spins of two cells on both their sides: all of them count.
-    Several spins in a cell are one more axis of the lattice, not periodic, with couplings given site by site.
+    Several spins in a cell are one more axis of the lattice, not periodic, with couplings given site by site. A bond
+    that is longer than an open axis joins no spins: in a film of one layer those to the next layer drop out.
 
     Args:
         shape: number of cells along each axis, 1 to 3 of them (or more).
         bonds: :class:`Bond` s. :func:`~mepmeta.magnets.lattices.nearest_neighbours` makes the usual ones.
         anisotropy: pairs :math:`(K_m, \mathbf a_m)`; :math:`K_m` (energy, positive is easy) is a scalar or an array
             over the lattice, the axis has shape ``(3,)`` or ``(*shape, 3)``; its direction counts, not its length.
+            Here and in the couplings, an axis of the lattice along which nothing changes may have the length 1.
         field: :math:`\mathbf b`, magnetic moment times field, energy, shape ``(3,)`` or ``(*shape, 3)``.
         periodic: whether the lattice closes on itself, one answer or one for each axis.
 
@@ -104,7 +106,7 @@ class Heisenberg:
     the constants: ``jax.grad`` by a ``Heisenberg`` is a ``Heisenberg`` of derivatives.
 
     Raises:
-        ValueError: bonds that do not fit into the lattice or join a spin to itself, a pair listed twice or
+        ValueError: bonds that do not fit into a periodic lattice or join a spin to itself, a pair listed twice or
             from both ends, a zero axis, a tensor that is not symmetric, constants that are not finite or have another
             shape, a state of another shape.
 
@@ -130,8 +132,10 @@ class Heisenberg:
         if len(wrap) != len(self.shape):
             raise ValueError(f"periodic must be True, False or {len(self.shape)} of them, got {periodic}")
         self.periodic = tuple(bool(p) for p in wrap)
-        bonds = [Bond(*bond) for bond in bonds]
-        self._offsets = tuple(self._offset(bond.offset) for bond in bonds)
+        bonds = [Bond(check_offset(offset, self.shape, self.periodic), *constants) for offset, *constants in bonds]
+        # Across an open axis that is shorter than a bond there is no pair: a film of one layer.
+        bonds = [bond for bond in bonds if all(abs(o) < n for o, n in zip(bond.offset, self.shape, strict=True))]
+        self._offsets = tuple(bond.offset for bond in bonds)
         for offset in self._offsets:
             if tuple(-o for o in offset) in self._offsets:
                 raise ValueError(f"the bond {offset} is listed from both its ends: list every pair of spins once")
@@ -152,21 +156,14 @@ class Heisenberg:
         self.field = self._constant(field, (3,), "field")
         self._axis_of_components = -1
 
-    def _offset(self, offset: Sequence[int]) -> tuple[int, ...]:
-        offset = (offset,) if isinstance(offset, (int, np.integer)) else tuple(offset)
-        if len(offset) != len(self.shape) or not all(isinstance(o, (int, np.integer)) for o in offset):
-            raise ValueError(f"a bond's offset is {len(self.shape)} whole numbers on this lattice, got {offset}")
-        if not any(offset):
-            raise ValueError("a bond joins two spins: its offset must not be zero")
-        if any(abs(o) >= n for o, n in zip(offset, self.shape, strict=True)):
-            raise ValueError(f"the bond {offset} is outside the lattice of {self.shape} cells")
-        return tuple(int(o) for o in offset)
-
     def _constant(self, value: float | Array, tail: tuple[int, ...], name: str) -> Array:
         floating = hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.floating)
         value = jnp.asarray(value, value.dtype if floating else float)
-        if value.shape not in (tail, self.shape + tail):
-            raise ValueError(f"{name} must have shape {tail} or {self.shape + tail}, got {value.shape}")
+        full = self.shape + tail
+        once = value.ndim == len(full) and all(n in (1, m) for n, m in zip(value.shape, full, strict=True))
+        value = jnp.broadcast_to(value, full) if once and value.shape != full else value
+        if value.shape not in (tail, full):
+            raise ValueError(f"{name} must have shape {tail} or {full}, got {value.shape}")
         if known(value) and not np.all(np.isfinite(value)):
             raise ValueError(f"{name} must be finite, got {value if value.ndim < 2 else 'entries that are not'}")
         return value

@@ -16,6 +16,7 @@ from mepmeta._checks import (
     check_count,
     check_damping,
     check_energy,
+    check_moments,
     check_positive,
     check_state,
     check_temperature,
@@ -103,7 +104,11 @@ def _step(gradient: Callable, S: Array, noise: Array, damping: Array, dt: Array)
 def _stepper(
     energy: Callable, temperature: Array, damping: Array, dt: Array, live: Array
 ) -> Callable[[Array, Array], Array]:
-    """The step as a function of states ``(3, *shape, B)`` and a random key; spins of sites without a moment stay."""
+    """The step as a function of states ``(3, *shape, B)`` and a random key; spins of sites without a moment stay.
+
+    A spin of moment m moves in the time dt as one of moment 1 does in dt/m, noise included. So there is one ``dt``, or
+    one for each site, ``(*shape, 1)``.
+    """
     if hasattr(energy, "component_first"):
         single = jax.grad(energy.component_first())
     else:
@@ -161,6 +166,7 @@ def simulate(
     damping: float,
     dt: float,
     steps: int,
+    moments: float | Array = 1.0,
     observe: Callable[[Array], Any] | None = None,
     every: int = CHUNK,
     progress: bool = True,
@@ -168,13 +174,14 @@ def simulate(
     r"""Trajectories of the stochastic Landau-Lifshitz-Gilbert equation, in the sense of Stratonovich.
 
     .. math:: \dot S_n = -\frac{1}{1+\alpha^2}\,S_n\times\big[f_n + \alpha\,S_n\times f_n\big],\qquad
-        f_n = -\frac{\partial E}{\partial S_n} + \xi_n(t),\qquad
-        \langle\xi_n^i(t)\,\xi_m^j(t')\rangle = 2\alpha k_BT\,\delta_{nm}\delta_{ij}\,\delta(t - t')
+        f_n = -\frac{1}{m_n}\frac{\partial E}{\partial S_n} + \xi_n(t),\qquad
+        \langle\xi_n^i(t)\,\xi_k^j(t')\rangle = \frac{2\alpha k_BT}{m_n}\,\delta_{nk}\delta_{ij}\,\delta(t - t')
 
-    with time in units of :math:`\mu/\gamma` over the unit of energy (:func:`~mepmeta.rates.transition.time_unit`). The
-    noise is part of the field, so it turns spins and never changes their length; added to :math:`\dot S`, as Section 2
-    of :cite:t:`bushuev2020` prints it, it would. The implicit midpoint rule keeps :math:`|S_n|` to rounding, and
-    without noise and damping the energy where that is quadratic, up to the accuracy of four sweeps of its fixed point.
+    with time in units of :math:`\mu/\gamma` over the unit of energy (:func:`~mepmeta.rates.transition.time_unit`); a
+    spin with :math:`m_n = 1` has the moment :math:`\mu`. The noise is part of the field, so it turns spins and never
+    changes their length; added to :math:`\dot S`, as Section 2 of :cite:t:`bushuev2020` prints it, it would. The
+    implicit midpoint rule keeps :math:`|S_n|` to rounding, and without noise and damping the energy where that is
+    quadratic, up to the accuracy of four sweeps of its fixed point. Where spins are found does not depend on moments.
 
     Args:
         key: random key; the same key gives the same trajectories.
@@ -182,8 +189,10 @@ def simulate(
         states: where the B trajectories start, unit vectors, shape ``(B, *shape, 3)``.
         temperature: :math:`k_BT \ge 0`, energy.
         damping: :math:`\alpha \ge 0`.
-        dt: step, units of time, at most the inverse of the largest curvature of the energy.
+        dt: step, units of time, at most the inverse of the largest curvature of the energy, times the least moment.
         steps: number of steps.
+        moments: :math:`m_n`, moments of the spins in units of the one that the unit of time has; a number, or an
+            array that broadcasts to ``shape``. Pinned spins and sites without a moment may have any.
         observe: function of all states, shape ``(B, *shape, 3)``; its value is recorded.
         every: steps between two records.
         progress: show a bar.
@@ -192,8 +201,8 @@ def simulate(
         :class:`Trajectories`. An interruption (Ctrl-C) returns what there is.
 
     Raises:
-        ValueError: for bad states, a negative temperature or damping, a step that is not positive or too long for
-            the fixed point of the midpoint rule.
+        ValueError: for bad states, a negative temperature or damping, moments that are not positive, a step that is
+            not positive or too long for the fixed point of the midpoint rule.
 
     Source: :cite:t:`brown1963`; midpoint rule: :cite:t:`daquino2006`.
 
@@ -204,7 +213,7 @@ def simulate(
     >>> bool(abs(spin(free.states[0]) - spin(start[0])) < 1e-6)  # precession keeps the energy
     True
     """
-    energy, S, constants = _checked(energy, states, temperature, damping, dt, steps)
+    energy, S, constants = _checked(energy, states, temperature, damping, dt, steps, moments)
     check_count("every", every)
 
     def record(S: Array) -> Any:
@@ -235,6 +244,7 @@ def count_escapes(
     damping: float,
     dt: float,
     steps: int,
+    moments: float | Array = 1.0,
     progress: bool = True,
 ) -> Escapes:
     r"""How often thermal noise carries a state from one well into the core of another.
@@ -248,7 +258,7 @@ def count_escapes(
     way between two cores counts as still at home: over low barriers the count falls short of the exact rate by that.
 
     Args:
-        key, energy, states, temperature, damping, dt, steps, progress: as in :func:`simulate`.
+        key, energy, states, temperature, damping, dt, steps, moments, progress: as in :func:`simulate`.
         core: function of one state, shape ``(*shape, 3)``: a whole number that names the core it is in, 0 for none.
 
     Returns:
@@ -257,7 +267,7 @@ def count_escapes(
     Raises:
         ValueError: as :func:`simulate`, and when ``core`` is not a whole number or a trajectory starts in none.
     """
-    energy, S, constants = _checked(energy, states, temperature, damping, dt, steps)
+    energy, S, constants = _checked(energy, states, temperature, damping, dt, steps, moments)
     if not callable(core):
         raise ValueError(f"core must be a function of a state, got {type(core).__name__}")
     core = traced(core, states[0])
@@ -284,7 +294,7 @@ def count_escapes(
 
 
 def _checked(
-    energy: Callable, states: Array, temperature: float, damping: float, dt: float, steps: int
+    energy: Callable, states: Array, temperature: float, damping: float, dt: float, steps: int, moments: float | Array
 ) -> tuple[Callable, Array, tuple[Array, ...]]:
     check_state(states, "the batch of states")
     if states.ndim < 3:
@@ -296,12 +306,17 @@ def _checked(
     check_count("steps", steps)
     states = jnp.asarray(states)
     energy = check_energy(energy, states, axes=1)
-    stiffness = float(dt) * float(largest_curvature(energy, states[0], Spheres()))
+    live = energy.live() if hasattr(energy, "live") else np.ones(states.shape[1:-1], bool)
+    m = check_moments(moments, live)
+    stiffness = float(dt) / float(m.min()) * float(largest_curvature(energy, states[0], Spheres()))
     if not np.isfinite(stiffness):
         raise ValueError("the curvature of the energy is not finite at the first state")
     if stiffness > LONGEST:
-        raise ValueError(f"the step dt = {dt} is too long: times the largest curvature it is {stiffness:.2g}, above 1")
+        over = "" if np.all(m == 1) else " over the least moment"
+        raise ValueError(
+            f"the step dt = {dt} is too long: times the largest curvature{over} it is {stiffness:.2g}, above 1"
+        )
     S = jnp.moveaxis(states, (-1, 0), (0, -1))
     S = S / jnp.sqrt(jnp.sum(S * S, axis=0))
-    live = energy.live() if hasattr(energy, "live") else np.ones(S.shape[1:-1], bool)
-    return energy, S, (*(jnp.asarray(c, S.dtype) for c in (temperature, damping, dt)), jnp.asarray(live))
+    steps = float(dt) / (m.flat[0] if np.all(m == m.flat[0]) else m[..., None])
+    return energy, S, (*(jnp.asarray(c, S.dtype) for c in (temperature, damping, steps)), jnp.asarray(live))

@@ -10,7 +10,16 @@ import numpy as np
 import scipy as sp
 from jax import Array
 
-from mepmeta._checks import check_count, check_damping, check_energy, check_state, check_temperature, check_untraced
+from mepmeta._checks import (
+    check_count,
+    check_damping,
+    check_energy,
+    check_held,
+    check_moments,
+    check_state,
+    check_temperature,
+    check_untraced,
+)
 from mepmeta.geometry import Spheres
 from mepmeta.problem import Problem, pose
 from mepmeta.rates.zero_modes import ZeroModes, zero_modes
@@ -93,6 +102,7 @@ def transition_rate(
     saddle: Array,
     *,
     damping: float,
+    moments: float | Array = 1.0,
     multiplicity: int = 1,
     soft: float | None = None,
 ) -> TransitionRate:
@@ -104,23 +114,28 @@ def transition_rate(
     with the Hessians on the product of spheres, all modes included. Langer's dynamical prefactor is the growth rate of
     the saddle, the one positive eigenvalue of the linearised Landau-Lifshitz-Gilbert equation,
 
-    .. math:: \kappa_{dyn} = \lambda_+\big[\tfrac{1}{1+\alpha^2}(\mathcal J - \alpha)\,\mathcal H_{TS}\big],\qquad
+    .. math:: \kappa_{dyn} = \lambda_+\big[\tfrac{1}{1+\alpha^2}(\mathcal J - \alpha)\,M^{-1}\mathcal H_{TS}\big],\qquad
         \mathcal J v = S\times v
 
-    Harmonic transition state theory counts every passage through the plane across the unstable mode w
-    (:math:`\mathcal H w = \lambda_- w`) as a transition, whatever the damping:
+    where M holds the moments. Harmonic transition state theory counts every passage through the plane across the
+    unstable mode w (:math:`\mathcal H w = \lambda_- w`) as a transition, whatever the damping:
 
-    .. math:: \kappa_{dyn} = \sqrt{|\lambda_-|\;b\cdot\mathcal H_{TS}\,b},\qquad b = \mathcal J w
+    .. math:: \kappa_{dyn} = \sqrt{|\lambda_-|\;b\cdot\mathcal H_{TS}\,b},\qquad b = M^{-1}\mathcal J w
+
+    Nothing else depends on moments: they tell how fast a spin moves, not where it is found.
 
     For one spin this is the limit of Langer's for :math:`\alpha\to 0`. The integral over a zero mode is not Gaussian:
     it is the volume of the states that the symmetry leads to, and gives the rate a power of the temperature.
 
     Args:
         energy: twice differentiable callable, spins of shape ``(*shape, 3)`` to scalar. A
-            :class:`~mepmeta.magnets.heisenberg.Heisenberg` may have 100 000 spins and more, another energy 2000.
+            :class:`~mepmeta.magnets.heisenberg.Heisenberg` may have 100 000 spins and more, another energy 2000, or
+            more if it acts over a few cells only (:func:`~mepmeta.spectra.hessian.hessian`).
         minimum: the metastable state MS, unit vectors, shape ``(*shape, 3)``.
         saddle: the transition state TS, likewise; for example ``r.saddle`` of :func:`~mepmeta.search.mep.find_mep`.
         damping: Gilbert damping :math:`\alpha \ge 0`.
+        moments: moments of the spins, in units of the one that the unit of time has (:func:`time_unit`); a number, or
+            an array that broadcasts to ``shape``. Pinned spins and sites without a moment may have any.
         multiplicity: how many equivalent saddles lead out, not counting those that a zero mode of the saddle leads to.
             Where only the minimum moves freely, every cell of the lattice has its own saddles.
         soft: translations with an eigenvalue up to this magnitude count as zero modes, energy; by default 1e-7 of the
@@ -133,7 +148,7 @@ def transition_rate(
     Raises:
         ValueError: states that are not stationary (the residual is stated), a minimum with a negative mode, a saddle
             with none or several, a saddle below the minimum, zero modes that no rotation or translation explains, a
-            negative damping.
+            negative damping, moments that are not positive.
 
     Source: Section 2 of :cite:t:`bushuev2020`; :cite:t:`langer1969`; :cite:t:`bessarab2012`.
 
@@ -155,6 +170,7 @@ def transition_rate(
         raise ValueError(f"minimum and saddle must have one shape, got {minimum.shape} and {saddle.shape}")
     for name, x in {"minimum": minimum, "saddle": saddle}.items():
         Spheres().check(np.asarray(x), f"the {name}")
+    check_held(energy, the_minimum=minimum, the_saddle=saddle)
     energy = check_energy(energy, minimum)
     check_untraced("transition_rate", energy)
     problem = pose(energy, Spheres(), minimum, saddle)
@@ -165,19 +181,23 @@ def transition_rate(
             f"the saddle lies at {E1 * unit:.6g}, not above the minimum at {E0 * unit:.6g}: they do not belong together"
         )
     matrices = [matrix(problem, x, problem.geometry) for x in states]
-    live = live_coordinates(problem, matrices[0].shape[0])  # a spin without a moment has no part in the transition
+    live = live_coordinates(
+        problem, matrices[0].shape[0], problem.geometry
+    )  # a spin without a moment has no part in the transition
+    sites = energy.live() if hasattr(energy, "live") else np.ones(minimum.shape[:-1], bool)
+    m = np.tile(np.ravel(check_moments(moments, sites)), 2)[live]
     soft = None if soft is None else soft / unit
     MS, TS = (
         _stationary(problem, x, sp.sparse.csc_array(H[live][:, live]), live, name, index, soft)
         for x, H, name, index in zip(states, matrices, ("minimum", "saddle"), (0, 1), strict=True)
     )
-    b, power = _turned(TS.mode), (len(MS.zero.names) - len(TS.zero.names)) / 2
+    b, power = _turned(TS.mode) / m, (len(MS.zero.names) - len(TS.zero.names)) / 2
     log_entropy = (MS.log_determinant - TS.log_determinant) / 2 + TS.zero.log_volume - MS.zero.log_volume
     return TransitionRate(
         barrier=float(E1 - E0) * unit,
         log_entropy=log_entropy - power * np.log(unit),
         power=power,
-        dynamical=growth_rate(TS.hessian, TS.mode, damping) * unit,
+        dynamical=_growth_rate(TS, m, damping) * unit,
         # b is across the only negative mode: below zero there is rounding.
         harmonic=float(np.sqrt(abs(TS.values[0]) * max(b @ (TS.hessian @ b), 0.0))) * unit,
         damping=float(damping),
@@ -229,6 +249,13 @@ def _turned(v: np.ndarray) -> np.ndarray:
     return np.concatenate([-second, first])
 
 
+def _growth_rate(TS: _Stationary, m: np.ndarray, damping: float) -> float:
+    r"""Langer's rate of spins of moments m: in coordinates :math:`\sqrt m\,v` all moments are 1."""
+    root = sp.sparse.diags_array(1 / np.sqrt(m))
+    H = sp.sparse.csc_array(root @ TS.hessian @ root)
+    return growth_rate(H, TS.mode if np.all(m == m[0]) else eigenpairs(H, 1)[1][:, 0], damping)
+
+
 def growth_rate(H: sp.sparse.csc_array, w: np.ndarray, damping: float) -> float:
     r"""Langer's :math:`\lambda_+` at a saddle with Hessian H and unstable mode w, without any other eigenvalue.
 
@@ -274,7 +301,7 @@ def time_unit(moment: float, energy: float) -> float:
     r"""Seconds in one unit of time, :math:`\mu/(\gamma\,\epsilon) = m\hbar/(g_e\,\epsilon)`.
 
     Args:
-        moment: magnetic moment m of a spin, Bohr magnetons.
+        moment: magnetic moment m of a spin, Bohr magnetons; of several, the one in units of which ``moments`` count.
         energy: the unit :math:`\epsilon` in which the energy counts, joule.
 
     Returns:

@@ -9,6 +9,7 @@ from jax import Array
 from mepmeta._checks import (
     check_count,
     check_energy,
+    check_held,
     check_option,
     check_params,
     check_path,
@@ -73,4 +74,5 @@ def checked(energy: Callable, start: Array, end: Array, how: Settings) -> tuple[
     if tangent == "smooth" and how.params is None:
         raise ValueError("the smooth tangent needs its smoothness: pass params=NEBParams(gamma, mu, beta)")
     check_positive(**{name: t for name in ("tol", "endpoint_tol") if (t := getattr(how, name)) is not None})
+    check_held(energy, start=start, end=end, path=how.path)
     return check_energy(energy, start, how.geometry), how._replace(tangent=tangent)

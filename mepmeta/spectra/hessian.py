@@ -14,6 +14,7 @@ from jax import Array
 from mepmeta._checks import check_energy, check_state
 from mepmeta._compiled import compiled
 from mepmeta.geometry import Flat, Geometry, Spheres
+from mepmeta.spectra.probing import RANGES, probed
 
 __all__ = ["LARGEST_DENSE", "degrees_of_freedom", "hessian", "is_local", "matrix", "product", "product_in_coordinates"]
 
@@ -42,7 +43,7 @@ def product_in_coordinates(energy: Callable, x: Array, c: Array, geometry: Geome
 
 
 @partial(compiled, static_argnums=2)
-def _dense(energy: Callable, x: Array, geometry: Geometry) -> Array:
+def _all_products(energy: Callable, x: Array, geometry: Geometry) -> Array:
     identity = jnp.eye(geometry.coordinates(x, x).size, dtype=x.dtype)
     return jax.vmap(lambda c: product_in_coordinates(energy, x, c, geometry))(identity)
 
@@ -56,7 +57,8 @@ def hessian(energy: Callable[[Array], Array], x: Array, *, geometry: Geometry = 
     on spheres, where the 3x2 matrices :math:`B_i` hold two unit vectors across :math:`S_i`; the last term is the
     constraint :math:`|S_i| = 1`. The couplings of a :class:`~mepmeta.magnets.heisenberg.Heisenberg` energy are local,
     and its matrix is assembled pair by pair, at a cost proportional to the number of spins. That of another energy is
-    made of Hessian-vector products, one for each degree of freedom.
+    made of Hessian-vector products: one for each degree of freedom or, beyond 4000 of them, so many as find the matrix
+    of spins that act on each other over a few cells only (:func:`~mepmeta.spectra.probing.probed`).
 
     Args:
         energy: twice differentiable callable, state of shape ``shape`` to scalar. One with a method ``pairs()``, see
@@ -69,7 +71,7 @@ def hessian(energy: Callable[[Array], Array], x: Array, *, geometry: Geometry = 
 
     Raises:
         ValueError: for a bad state, a Hessian that is not finite, or more than 4000 degrees of freedom of an energy
-            without pairs.
+            that tells no pairs and is not local.
 
     >>> import jax.numpy as jnp, mepmeta as mm
     >>> H = mm.hessian(mm.single_spin(), jnp.array([0.0, 0.0])).toarray()  # a minimum of the paper's spin
@@ -88,16 +90,35 @@ def matrix(energy: Callable, x: Array, geometry: Geometry) -> sp.sparse.csc_arra
         H = _local(energy, x, geometry)
     else:
         n = degrees_of_freedom(geometry, x.shape, x.dtype)
-        if n > LARGEST_DENSE:
-            raise ValueError(
-                f"the dense Hessian of {n} degrees of freedom is too large, the limit is {LARGEST_DENSE}; "
-                "an energy with pairs(), like Heisenberg, has a sparse one on Spheres()"
-            )
-        H = np.asarray(_dense(energy, x, geometry), float)
-        H = sp.sparse.csc_array((H + H.T) / 2)
+        H = _dense(energy, x, geometry) if n <= LARGEST_DENSE else _probed(energy, x, geometry)
     if not np.all(np.isfinite(H.data)):
         raise ValueError("the Hessian of the energy is not finite at this state")
     return H
+
+
+def _dense(energy: Callable, x: Array, geometry: Geometry) -> sp.sparse.csc_array:
+    H = np.asarray(_all_products(energy, x, geometry), float)
+    return sp.sparse.csc_array((H + H.T) / 2)
+
+
+def _probed(energy: Callable, x: Array, geometry: Geometry) -> sp.sparse.csc_array:
+    n, H = degrees_of_freedom(geometry, x.shape, x.dtype), None
+    if isinstance(geometry, Spheres):
+        shape = tuple(np.delete(x.shape, geometry.axis))
+        H = probed(
+            lambda c: np.asarray(_one_product(energy, x, c.astype(x.dtype), geometry), float), shape,
+            float(jnp.finfo(x.dtype).eps),
+        )  # fmt: skip
+    if H is None:
+        far = f" over more than {RANGES[-1]} cells" if isinstance(geometry, Spheres) else ""
+        raise ValueError(
+            f"the dense Hessian of {n} degrees of freedom is too large, the limit is {LARGEST_DENSE}, and there is no "
+            f"sparse one: the energy has no pairs(), as Heisenberg has on Spheres(), and acts{far}"
+        )
+    return H
+
+
+_one_product = partial(compiled, static_argnums=3)(product_in_coordinates)
 
 
 def is_local(energy: Callable, geometry: Geometry) -> bool:

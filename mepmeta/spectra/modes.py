@@ -167,12 +167,12 @@ def _spectrum(energy: Callable, x: Array, k: int, geometry: Geometry) -> tuple[n
     """Lowest modes: eigenvalues, coordinates as columns, largest curvature, products."""
     n = degrees_of_freedom(geometry, x.shape, x.dtype)
     if n <= DENSE or is_local(energy, geometry):
-        products, live = 1 if is_local(energy, geometry) else n, live_coordinates(energy, n)
+        products, live = 1 if is_local(energy, geometry) else n, live_coordinates(energy, n, geometry)
         values, some, scale = eigenpairs(matrix(energy, x, geometry)[live][:, live], k)
         columns = np.zeros((n, values.size))
         columns[live] = some
     else:
-        values, columns, scale, products = _lanczos(energy, x, k, geometry, n)
+        values, columns, scale, products = _lanczos(energy, x, k, geometry, live_coordinates(energy, n, geometry), n)
     return values, reproducible(values, columns, scale), scale, products
 
 
@@ -182,15 +182,16 @@ def softest(energy: Callable, x: Array, guess: np.ndarray | None, geometry: Geom
     if not is_local(energy, geometry) or n <= DENSE:
         _, c, _, products = _spectrum(energy, x, 1, geometry)
     else:
-        live, c, products = live_coordinates(energy, n), np.zeros((n, 1)), 1
+        live, c, products = live_coordinates(energy, n, geometry), np.zeros((n, 1)), 1
         c[live, 0] = near_lowest(matrix(energy, x, geometry)[live][:, live], None if guess is None else guess[live])
     return tangents(x, c, geometry)[0], c[:, 0], products
 
 
-def live_coordinates(energy: Callable, n: int) -> np.ndarray:
+def live_coordinates(energy: Callable, n: int, geometry: Geometry) -> np.ndarray:
     """Which of the n coordinates of tangent vectors belong to spins with a moment: all, if the energy does not tell."""
     sites = np.ravel(energy.live()) if hasattr(energy, "live") else np.ones(1, bool)
-    return np.flatnonzero(np.tile(sites, n // sites.size)) if sites.any() else np.arange(n)
+    spread = np.repeat if isinstance(geometry, Flat) else np.tile  # the coordinates of a particle follow each other
+    return np.flatnonzero(spread(sites, n // sites.size)) if sites.any() else np.arange(n)
 
 
 def tangents(x: Array, columns: np.ndarray, geometry: Geometry) -> np.ndarray:
@@ -208,13 +209,13 @@ def _tangents(x: Array, coordinates: Array, geometry: Geometry) -> Array:
 
 
 def _lanczos(
-    energy: Callable, x: Array, k: int, geometry: Geometry, n: int
+    energy: Callable, x: Array, k: int, geometry: Geometry, live: np.ndarray, size: int
 ) -> tuple[np.ndarray, np.ndarray, float, int]:
     """Lowest modes from products alone: eigenvalues, columns, largest curvature, products."""
     scale, count = float(largest_curvature(energy, x, geometry)), LANCZOS_STEPS
     if not np.isfinite(scale):
         raise ValueError("the Hessian of the energy is not finite at this state")
-    tolerance = max(1e-8, 10 * float(jnp.finfo(x.dtype).eps))
+    tolerance, n = max(1e-8, 10 * float(jnp.finfo(x.dtype).eps)), live.size
 
     def lanczos(k: int, found: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The k lowest modes across those found. Shifted so that the wanted end of the spectrum is the one of largest
@@ -222,8 +223,9 @@ def _lanczos(
 
         def shifted(c: np.ndarray) -> np.ndarray:
             nonlocal count
-            c, count = c.reshape(-1), count + 1
-            Hc = np.asarray(_product(energy, x, jnp.asarray(c, x.dtype), geometry)) / scale
+            c, whole, count = c.reshape(-1), np.zeros(size, x.dtype), count + 1
+            whole[live] = c
+            Hc = np.asarray(_product(energy, x, whole, geometry))[live] / scale
             return Hc - 1.5 * c + 3 * (found @ (found.T @ c))
 
         operator = sp.sparse.linalg.LinearOperator((n, n), matvec=shifted, dtype=x.dtype)
@@ -241,4 +243,6 @@ def _lanczos(
             break
         values, vectors = np.append(values, value), np.append(vectors, vector, axis=1)
     order = np.argsort(values)[:k]
-    return scale * values[order], vectors[:, order], scale, count
+    columns = np.zeros((size, order.size))
+    columns[live] = vectors[:, order]
+    return scale * values[order], columns, scale, count

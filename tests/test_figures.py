@@ -1,0 +1,53 @@
+"""Figures: what stands at the axes, and one cell for every spin."""
+
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+import mepmeta as mm
+from mepmeta import figures
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    plt.switch_backend("agg")
+    yield
+    plt.close("all")
+
+
+def labels(figure):
+    return figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
+
+
+def test_axes_have_the_units_of_the_path():
+    flat = mm.find_mep(
+        lambda x: (x[0] ** 2 - 1) ** 2 + x[1] ** 2, jnp.array([-1.0, 0.0]), jnp.array([1.0, 0.0]), progress=False
+    )
+    spin = mm.Heisenberg((1,), anisotropy=[(1.0, (1, 0, 0)), (-2.0, (0, 0, 1))])
+    ends = mm.ferromagnet((1,), (1, 0, 0)), mm.ferromagnet((1,), (-1, 0, 0))
+    turn = mm.find_mep(spin, *ends, geometry=mm.Spheres(), progress=False)
+    assert labels(figures.energy_profile(flat)) == ("distance along the path", "energy above the start")
+    assert labels(figures.energy_profile(turn)) == ("distance along the path (rad)", "energy above the start")
+    named = figures.energy_profile({"a": flat, "b": flat}, unit="eV", length="Å")
+    assert labels(named) == ("distance along the path (Å)", "energy above the start (eV)")
+
+
+@pytest.mark.parametrize(
+    "lattice, shape", [("square", (6, 5)), ("cubic", (6, 5, 1)), ("square", (6, 5, 1)), ("honeycomb", (4, 5, 2))]
+)
+def test_every_spin_has_a_cell_and_cells_fill_the_film(lattice, shape):
+    kind = lattice if len(shape) == 2 or lattice == "honeycomb" else "cubic"
+    S = mm.skyrmion(shape, kind, center=(2, 2), radius=1.5)
+    figure = figures.spin_texture({"a": S, "b": S}, lattice)
+    (cells,) = [
+        c for c in figure.axes[0].collections if hasattr(c, "get_paths") and len(c.get_paths()) == S[..., 0].size
+    ]
+    np.testing.assert_allclose(cells.get_array(), np.ravel(S[..., 2]))
+    corners = np.array([p.vertices[:-1] for p in cells.get_paths()])
+    np.testing.assert_allclose(
+        corners.mean(axis=1), np.asarray(mm.positions(shape, kind))[..., :2].reshape(-1, 2), atol=1e-9
+    )
+    x, y = corners[..., 0], corners[..., 1]
+    area = np.sum(x * np.roll(y, -1, 1) - np.roll(x, -1, 1) * y, axis=1) / 2
+    np.testing.assert_allclose(area, 3**0.5 / 4 if lattice == "honeycomb" else 1.0, rtol=1e-9)
