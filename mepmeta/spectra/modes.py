@@ -15,8 +15,9 @@ from jax import Array, lax
 from mepmeta._checks import check_count, check_energy, check_state
 from mepmeta._compiled import compiled
 from mepmeta.geometry import Flat, Geometry
+from mepmeta.spectra.davidson import davidson
 from mepmeta.spectra.eigenpairs import DENSE, ZERO, eigenpairs, near_lowest, reproducible
-from mepmeta.spectra.hessian import degrees_of_freedom, is_local, matrix, product_in_coordinates
+from mepmeta.spectra.hessian import degrees_of_freedom, is_local, matrix, product_in_coordinates, rough_matrix
 
 __all__ = [
     "POWER_STEPS",
@@ -117,7 +118,8 @@ def lowest_modes(energy: Callable[[Array], Array], x: Array, k: int = 4, *, geom
     with the projection P on the tangent space. At a stationary state this is the Hessian of the energy on the
     space of states; on spheres it contains the term :math:`-(\partial E\cdot S)\,v` of the constraint. Up to 600
     degrees of freedom all of it is made. A larger one that is sparse (:func:`~mepmeta.spectra.hessian.hessian`) is
-    factorised; else Lanczos iterations (ARPACK) use products with :math:`\mathcal H` only. Spins of sites
+    factorised; else iterations use products with :math:`\mathcal H`: those of Davidson where a sparse matrix near it is
+    known, as of a sum of short-ranged and dipolar energies, and of Lanczos (ARPACK) elsewhere. Spins of sites
     without a moment (:meth:`~mepmeta.magnets.heisenberg.Heisenberg.live`) have no modes.
 
     Args:
@@ -159,14 +161,23 @@ def _spectrum(energy: Callable, x: Array, k: int, geometry: Geometry) -> tuple[n
         columns = np.zeros((n, values.size))
         columns[live] = some
     else:
-        values, columns, scale, products = _lanczos(energy, x, k, geometry, n)
+        scale = float(largest_curvature(energy, x, geometry))
+        if not np.isfinite(scale):
+            raise ValueError("the Hessian of the energy is not finite at this state")
+        # The tolerance of an eigenvalue is the square of that of its mode.
+        nearby = _from_nearby(energy, x, k, geometry, ZERO * scale)
+        values, columns, products = nearby or _lanczos(energy, x, k, geometry, scale)
+        products += POWER_STEPS
     return values, reproducible(values, columns, scale), scale, products
 
 
 def softest(energy: Callable, x: Array, guess: np.ndarray | None, geometry: Geometry) -> tuple[Array, np.ndarray, int]:
     """The lowest mode, roughly, from a guess of its coordinates or none: it, its own, and the products it took."""
     n = degrees_of_freedom(geometry, x.shape, x.dtype)
-    if not is_local(energy, geometry) or n <= DENSE:
+    nearby = None if n <= DENSE or is_local(energy, geometry) else _from_nearby(energy, x, 1, geometry, 0.0, 0.05, guess)
+    if nearby:
+        _, c, products = nearby
+    elif not is_local(energy, geometry) or n <= DENSE:
         _, c, _, products = _spectrum(energy, x, 1, geometry)
     else:
         live, c, products = live_coordinates(energy, n), np.zeros((n, 1)), 1
@@ -194,13 +205,40 @@ def _tangents(x: Array, coordinates: Array, geometry: Geometry) -> Array:
     return jax.vmap(lambda c: geometry.tangent(x, c))(coordinates)
 
 
+def _from_nearby(
+    energy: Callable,
+    x: Array,
+    k: int,
+    geometry: Geometry,
+    tolerance: float,
+    part: float = 0.0,
+    guess: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, int] | None:
+    """Lowest modes of an energy that tells rough pairs: eigenvalues, columns, products; None where there are none."""
+    rough = rough_matrix(energy, x, geometry)
+    if rough is None:
+        return None
+    live, c = live_coordinates(energy, rough.shape[0]), np.zeros(rough.shape[0])
+
+    def times(v: np.ndarray) -> np.ndarray:
+        c[live] = v
+        return np.asarray(_product(energy, x, jnp.asarray(c, x.dtype), geometry), float)[live]
+
+    tolerance = max(tolerance, ROUNDINGS * float(jnp.finfo(x.dtype).eps) * abs(rough).max())
+    guess = None if guess is None else guess[live]
+    found = davidson(times, rough[live][:, live], k, tolerance, part, guess)
+    if found is None:
+        return None
+    columns = np.zeros((c.size, k))
+    columns[live] = found[1]
+    return found[0], columns, found[2]
+
+
 def _lanczos(
-    energy: Callable, x: Array, k: int, geometry: Geometry, n: int
-) -> tuple[np.ndarray, np.ndarray, float, int]:
-    """Lowest modes from products alone: eigenvalues, columns, largest curvature, products."""
-    scale, count = float(largest_curvature(energy, x, geometry)), POWER_STEPS
-    if not np.isfinite(scale):
-        raise ValueError("the Hessian of the energy is not finite at this state")
+    energy: Callable, x: Array, k: int, geometry: Geometry, scale: float
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Lowest modes from products alone: eigenvalues, columns, products."""
+    n, count = degrees_of_freedom(geometry, x.shape, x.dtype), 0
     tolerance = max(1e-8, 10 * float(jnp.finfo(x.dtype).eps))
 
     def lanczos(k: int, found: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -228,4 +266,4 @@ def _lanczos(
             break
         values, vectors = np.append(values, value), np.append(vectors, vector, axis=1)
     order = np.argsort(values)[:k]
-    return scale * values[order], vectors[:, order], scale, count
+    return scale * values[order], vectors[:, order], count
