@@ -15,7 +15,16 @@ from mepmeta._checks import check_energy, check_state
 from mepmeta._compiled import compiled
 from mepmeta.geometry import Flat, Geometry, Spheres
 
-__all__ = ["LARGEST_DENSE", "degrees_of_freedom", "hessian", "is_local", "matrix", "product", "product_in_coordinates", "rough_matrix"]
+__all__ = [
+    "LARGEST_DENSE",
+    "degrees_of_freedom",
+    "hessian",
+    "is_local",
+    "matrix",
+    "product",
+    "product_in_coordinates",
+    "rough_matrix",
+]
 
 #: An energy that does not tell its pairs has a dense matrix; one of more rows than this is refused.
 LARGEST_DENSE = 4000

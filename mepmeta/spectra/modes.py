@@ -27,6 +27,7 @@ __all__ = [
     "live_coordinates",
     "lowest",
     "lowest_modes",
+    "nearby",
     "rough",
     "softest",
 ]
@@ -174,7 +175,9 @@ def _spectrum(energy: Callable, x: Array, k: int, geometry: Geometry) -> tuple[n
 def softest(energy: Callable, x: Array, guess: np.ndarray | None, geometry: Geometry) -> tuple[Array, np.ndarray, int]:
     """The lowest mode, roughly, from a guess of its coordinates or none: it, its own, and the products it took."""
     n = degrees_of_freedom(geometry, x.shape, x.dtype)
-    nearby = None if n <= DENSE or is_local(energy, geometry) else _from_nearby(energy, x, 1, geometry, 0.0, 0.05, guess)
+    nearby = (
+        None if n <= DENSE or is_local(energy, geometry) else _from_nearby(energy, x, 1, geometry, 0.0, 0.05, guess)
+    )
     if nearby:
         _, c, products = nearby
     elif not is_local(energy, geometry) or n <= DENSE:
@@ -205,6 +208,23 @@ def _tangents(x: Array, coordinates: Array, geometry: Geometry) -> Array:
     return jax.vmap(lambda c: geometry.tangent(x, c))(coordinates)
 
 
+def nearby(energy: Callable, x: Array, geometry: Geometry) -> tuple[Callable, sp.sparse.csc_array, np.ndarray] | None:
+    """Products with the Hessian and a sparse matrix near it, both on the coordinates of spins with a moment, and these.
+
+    None of an energy that tells no rough pairs.
+    """
+    rough = rough_matrix(energy, x, geometry)
+    if rough is None:
+        return None
+    live, c = live_coordinates(energy, rough.shape[0]), np.zeros(rough.shape[0])
+
+    def product(v: np.ndarray) -> np.ndarray:
+        c[live] = v
+        return np.asarray(_product(energy, x, jnp.asarray(c, x.dtype), geometry), float)[live]
+
+    return product, sp.sparse.csc_array(rough[live][:, live]), live
+
+
 def _from_nearby(
     energy: Callable,
     x: Array,
@@ -215,21 +235,16 @@ def _from_nearby(
     guess: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, int] | None:
     """Lowest modes of an energy that tells rough pairs: eigenvalues, columns, products; None where there are none."""
-    rough = rough_matrix(energy, x, geometry)
-    if rough is None:
+    near = nearby(energy, x, geometry)
+    if near is None:
         return None
-    live, c = live_coordinates(energy, rough.shape[0]), np.zeros(rough.shape[0])
-
-    def times(v: np.ndarray) -> np.ndarray:
-        c[live] = v
-        return np.asarray(_product(energy, x, jnp.asarray(c, x.dtype), geometry), float)[live]
-
+    product, rough, live = near
     tolerance = max(tolerance, ROUNDINGS * float(jnp.finfo(x.dtype).eps) * abs(rough).max())
     guess = None if guess is None else guess[live]
-    found = davidson(times, rough[live][:, live], k, tolerance, part, guess)
+    found = davidson(product, rough, k, tolerance, part, guess)
     if found is None:
         return None
-    columns = np.zeros((c.size, k))
+    columns = np.zeros((degrees_of_freedom(geometry, x.shape, x.dtype), k))
     columns[live] = found[1]
     return found[0], columns, found[2]
 
