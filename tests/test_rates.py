@@ -98,7 +98,7 @@ def test_without_damping_nothing_crosses_a_circle(seed):
 
 @pytest.mark.parametrize("rounding", [-1e-14, -1e-17, 0.0, 1e-17, 1e-14])
 def test_the_sign_of_a_rounded_zero_mode_does_not_make_a_rate(rounding):
-    H = sp.csc_array(np.diag([-2.0, rounding]))
+    H = Whole(sp.csc_array(np.diag([-2.0, rounding])))
     assert growth_rate(H, np.array([1.0, 0.0]), 0.0) == 0
     assert growth_rate(H, np.array([1.0, 0.0]), 0.5) == pytest.approx(2 * 0.5 / (1 + 0.5**2), rel=1e-6)
 

@@ -30,7 +30,7 @@ def _field(lattice: tuple, constants: tuple, S: Array) -> Array:
     sizes, axes = lattice
     moments, (real, imaginary) = constants
     waves = jnp.fft.rfftn(S * moments, sizes, axes)
-    kernel = real if imaginary is None else lax.complex(real, imaginary)
+    kernel = real.astype(waves.dtype) if imaginary is None else lax.complex(real, imaginary)
     if real.ndim > 1 + len(axes):  # several atoms in a cell
         fields = [sum(jnp.sum(kernel[PLACES[i][j]] * waves[j][..., None, :], -1) for j in range(3)) for i in range(3)]
     else:
@@ -144,7 +144,7 @@ class Dipolar(Summand):
         self._axis_of_components = -1
 
     def component_first(self) -> "Dipolar":
-        """The same energy of states ``(3, *shape)``, see :meth:`~mepmeta.magnets.heisenberg.Heisenberg.component_first`."""
+        """The same energy of states ``(3, *shape)``."""
         constants, structure = self.tree_flatten()
         return self.tree_unflatten((*structure[:-1], 0), constants)
 

@@ -16,7 +16,7 @@ NODES = 96
 
 
 def dipole_sums(r: np.ndarray, images: np.ndarray) -> np.ndarray:
-    r"""The tensors that couple dipoles at distances r and all images of these, from their corner xx, xy, xz, yy, yz, zz.
+    r"""The tensors that couple dipoles at distances r and all images of these: their parts xx, xy, xz, yy, yz, zz.
 
     .. math:: T(\mathbf r) = \sum_{\mathbf L}{}' \frac{1 - 3\,\hat\rho\,\hat\rho^{\mathsf T}}{\rho^3}
         = -\nabla\nabla\sum_{\mathbf L}{}'\frac1\rho,\qquad \rho = |\mathbf r + \mathbf L|
@@ -96,7 +96,7 @@ def _near(r: np.ndarray, alpha: float) -> np.ndarray:
 
 
 def _far(along: np.ndarray, z: np.ndarray, images: np.ndarray, dual: np.ndarray) -> np.ndarray:
-    """The sum over waves of the Gaussians of all widths above 1/alpha, by the parts of r along and across the periods."""
+    """The sum over waves of all Gaussians wider than 1/alpha, by the parts of r along and across the periods."""
     d, total = len(images), np.zeros((len(z), 6))
     # Few heights differ in a film, and functions of the height are what costs.
     z, place = np.unique(z.round(13), axis=0, return_inverse=True)

@@ -23,7 +23,9 @@ LOWEST = 8
 #: Those known one by one where the determinant of the rest is an estimate: in soft modes a rough Hessian is worst.
 SOFT = 24
 #: Random vectors of the estimate, and Lanczos steps from each at most.
-SAMPLES, STEPS = 64, 40
+SAMPLES, STEPS = 200, 40
+#: The lowest eigenvalue of the matrix that the estimate compares with, in parts of the largest.
+SOFTEST = 2e-3
 #: Residual of linear systems.
 SOLVED = 1e-12
 
@@ -94,9 +96,7 @@ class Nearby(NamedTuple):
 
     def log_determinant(self, values: np.ndarray, vectors: np.ndarray, zero: np.ndarray) -> tuple[np.ndarray, int]:
         """The log-determinant across zero modes, in samples or one that is exact; the number of negative modes."""
-        n = self.rough.shape[0]
-        shift = 2 * min(0.0, eigenpairs(self.rough, 1)[0][0]) - 1e-3 * abs(self.rough).max()
-        A = sp.sparse.csc_array(self.rough - shift * sp.sparse.eye_array(n))
+        n, A = self.rough.shape[0], _positive(self.rough)
         moved = np.einsum("ik,ik->k", vectors, A @ vectors)
         kept = np.linalg.norm(zero.T @ vectors, axis=0) < 0.5
         known = np.sum(np.log(np.abs(values[kept]))) - np.sum(np.log(moved))
@@ -134,6 +134,19 @@ class Nearby(NamedTuple):
 
 def _solver(A: sp.sparse.csc_array) -> Callable[[np.ndarray], np.ndarray]:
     return sp.sparse.linalg.splu(sp.sparse.csc_array(A), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.01).solve
+
+
+def _positive(A: sp.sparse.csc_array) -> sp.sparse.csc_array:
+    """A matrix with positive eigenvalues only: one with some on the diagonal added, where its lowest modes are."""
+    values, modes, scale = eigenpairs(A, LOWEST)
+    low = values < SOFTEST * scale
+    where, more = np.sum(modes[:, low] ** 2, axis=1), SOFTEST * scale - values[0]
+    while np.any(low):
+        shifted = sp.sparse.csc_array(A + sp.sparse.diags_array(more * where / where.max()))
+        if eigenpairs(shifted, 1)[0][0] > SOFTEST * scale / 2:
+            return shifted
+        more *= 2
+    return A
 
 
 def _log_determinants(product: Callable[[np.ndarray], np.ndarray], A: sp.sparse.csc_array) -> np.ndarray:
