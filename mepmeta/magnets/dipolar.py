@@ -95,7 +95,7 @@ class Dipolar(Summand):
     >>> film = mm.Dipolar((8, 8), "square", moments=2.0, a=3.0)  # an endless one
     >>> flat, upright = (float(film(mm.ferromagnet((8, 8), axis))) for axis in [(1, 0, 0), (0, 0, 1)])
     >>> round(flat / 64, 8), round(upright / 64, 8)  # meV a spin: it is easier to lie in the film
-    (-0.01796049, 0.03592098)
+    (-0.01796068, 0.03592137)
     """
 
     def __init__(
