@@ -11,12 +11,13 @@ energy such as ``single_spin(K1, K2)``.
 
 from mepmeta import methods, paths, tangents
 from mepmeta.barrier import Maximum, barrier, highest_point, segment_maximum
-from mepmeta.energies import single_spin
+from mepmeta.energies import Sum, single_spin
 from mepmeta.geometry import Flat, Geometry, Spheres, angles_to_spin, spin_to_angles
 from mepmeta.limit import rate_limit
 from mepmeta.loss import convergence_rates, loss, loss_and_gradient, overestimate
 from mepmeta.magnets.charge import topological_charge
 from mepmeta.magnets.couplings import Anisotropy, Coupling
+from mepmeta.magnets.dipolar import Dipolar
 from mepmeta.magnets.examples import FILM_PUBLISHED, pd_fe_ir111
 from mepmeta.magnets.files.ovf import load, save
 from mepmeta.magnets.files.spirit import read_spirit, write_spirit

@@ -118,11 +118,15 @@ def traced(energy: Callable[[Array], Array], image: Any) -> Callable[[Array], Ar
     """The energy at the door: a function, or a ``Partial``, is traced; another pytree says itself what may vary in it,
     and functions among its leaves are traced.
 
+    The parts of a sum are at the door one by one.
+
     Numbers in the cells and defaults of a function are its leaves, as arrays are, so that functions of one text that
     differ in their numbers are one program.
 
     ``image`` has the shape and dtype of a state. Whatever the energy raises is raised.
     """
+    if hasattr(energy, "each"):  # a sum
+        return energy.each(lambda part: traced(part, image))
     plain = all_leaves([energy])
     if not plain and not isinstance(energy, Partial):
         # An energy that holds a function, as one with spins held fixed may.

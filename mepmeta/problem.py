@@ -71,6 +71,12 @@ class Problem:
         pairs = self.energy.pairs  # an AttributeError says that there are none
         return lambda: ((i, j, blocks / self.units[0]) for i, j, blocks in pairs())
 
+    @property
+    def rough_pairs(self) -> Callable:
+        """The pairs of an energy near this one, see :attr:`mepmeta.energies.Sum.rough_pairs`."""
+        pairs = self.energy.rough_pairs
+        return lambda: ((i, j, blocks / self.units[0]) for i, j, blocks in pairs())
+
     def damped(self, y: Array, v: Array) -> Array:
         r"""A tangent vector at y with its stiff waves damped: a rough inverse of the Hessian, without a gradient.
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import mepmeta as mm
 from mepmeta.problem import pose
+from mepmeta.rates.hessians import Whole
 from mepmeta.rates.transition import growth_rate
 from mepmeta.rates.zero_modes import different_shifts, zero_modes
 from mepmeta.search.newton import lowest_mode, newton
@@ -63,7 +64,7 @@ def test_growth_rate_is_the_one_positive_eigenvalue(seed, damping):
     J = np.block([[np.zeros((n, n)), -np.eye(n)], [np.eye(n), np.zeros((n, n))]])
     spectrum = np.linalg.eigvals((J - damping * np.eye(2 * n)) @ H / (1 + damping**2))
     real = spectrum[np.abs(spectrum.imag) < 1e-9].real
-    assert growth_rate(sp.csc_array(H), w, damping) == pytest.approx(real[real > 1e-9].max(), rel=1e-9)
+    assert growth_rate(Whole(sp.csc_array(H)), w, damping) == pytest.approx(real[real > 1e-9].max(), rel=1e-9)
 
 
 @given(st.floats(0.2, 3), st.floats(0.05, 2), st.floats(4, 20))
@@ -97,7 +98,7 @@ def test_without_damping_nothing_crosses_a_circle(seed):
 
 @pytest.mark.parametrize("rounding", [-1e-14, -1e-17, 0.0, 1e-17, 1e-14])
 def test_the_sign_of_a_rounded_zero_mode_does_not_make_a_rate(rounding):
-    H = sp.csc_array(np.diag([-2.0, rounding]))
+    H = Whole(sp.csc_array(np.diag([-2.0, rounding])))
     assert growth_rate(H, np.array([1.0, 0.0]), 0.0) == 0
     assert growth_rate(H, np.array([1.0, 0.0]), 0.5) == pytest.approx(2 * 0.5 / (1 + 0.5**2), rel=1e-6)
 

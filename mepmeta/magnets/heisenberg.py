@@ -13,6 +13,7 @@ from jax.custom_derivatives import SymbolicZero
 from jax.tree_util import register_pytree_node_class
 
 from mepmeta._checks import check_offset, check_shape, known
+from mepmeta.energies import Summand
 from mepmeta.magnets.exchange import damped
 from mepmeta.magnets.neighbours import bond_field
 
@@ -81,7 +82,7 @@ def _energy_jvp(structure: tuple, primals: tuple, tangents: tuple) -> tuple[Arra
 
 
 @register_pytree_node_class
-class Heisenberg:
+class Heisenberg(Summand):
     r"""Classical spins on a Bravais lattice.
 
     .. math:: E[S] = -\sum_{\text{bonds}} \big[J\,S\cdot S' + \mathbf D\cdot(S\times S') + S\cdot\mathbf A\,S'\big]

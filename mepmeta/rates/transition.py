@@ -22,18 +22,14 @@ from mepmeta._checks import (
 )
 from mepmeta.geometry import Spheres
 from mepmeta.problem import Problem, pose
+from mepmeta.rates.hessians import LOWEST, Nearby, Whole, hessian_at
 from mepmeta.rates.zero_modes import ZeroModes, zero_modes
-from mepmeta.spectra.eigenpairs import ZERO, eigenpairs, reproducible
-from mepmeta.spectra.factors import log_determinant
-from mepmeta.spectra.hessian import matrix
-from mepmeta.spectra.modes import live_coordinates
+from mepmeta.spectra.eigenpairs import ZERO, reproducible
 
 __all__ = ["TransitionRate", "time_unit", "transition_rate"]
 
 #: The largest force at a stationary state, as a part of the largest curvature.
 STATIONARY = 1e-5
-#: Lowest eigenvalues that are looked at: more than the six continuous symmetries of a crystal of spins.
-LOWEST = 8
 
 
 @dataclass(frozen=True)
@@ -47,6 +43,7 @@ class TransitionRate:
     Args:
         barrier: :math:`\Delta E`, energy of the saddle above the minimum.
         log_entropy: :math:`\ln\kappa_{ent}`, volumes of zero modes included.
+        log_entropy_error: standard error of that where determinants are estimates; zero where they are exact.
         power: :math:`p`, half the number of zero modes of the minimum less that of the saddle.
         dynamical: :math:`\kappa_{dyn}` of Langer's theory at ``damping``: the growth rate :math:`\lambda_+`.
         harmonic: :math:`\kappa_{dyn}` of harmonic transition state theory, which knows no damping.
@@ -58,6 +55,7 @@ class TransitionRate:
 
     barrier: float
     log_entropy: float
+    log_entropy_error: float
     power: float
     dynamical: float
     harmonic: float
@@ -130,7 +128,9 @@ def transition_rate(
     Args:
         energy: twice differentiable callable, spins of shape ``(*shape, 3)`` to scalar. A
             :class:`~mepmeta.magnets.heisenberg.Heisenberg` may have 100 000 spins and more, another energy 2000, or
-            more if it acts over a few cells only (:func:`~mepmeta.spectra.hessian.hessian`).
+            more if it acts over a few cells only (:func:`~mepmeta.spectra.hessian.hessian`). With a
+            :class:`~mepmeta.magnets.dipolar.Dipolar` added to it, determinants are exact up to 2000 spins, too; of more
+            they are estimates (:class:`~mepmeta.rates.hessians.Nearby`), with an error that is stated.
         minimum: the metastable state MS, unit vectors, shape ``(*shape, 3)``.
         saddle: the transition state TS, likewise; for example ``r.saddle`` of :func:`~mepmeta.search.mep.find_mep`.
         damping: Gilbert damping :math:`\alpha \ge 0`.
@@ -173,6 +173,8 @@ def transition_rate(
     check_held(energy, the_minimum=minimum, the_saddle=saddle)
     energy = check_energy(energy, minimum)
     check_untraced("transition_rate", energy)
+    sites = energy.live() if hasattr(energy, "live") else np.ones(minimum.shape[:-1], bool)
+    m = check_moments(moments, sites)
     problem = pose(energy, Spheres(), minimum, saddle)
     unit, states = problem.units[0], [problem.inside(x) for x in (minimum, saddle)]
     E0, E1 = (problem.look(x)[0] for x in states)
@@ -180,22 +182,20 @@ def transition_rate(
         raise ValueError(
             f"the saddle lies at {E1 * unit:.6g}, not above the minimum at {E0 * unit:.6g}: they do not belong together"
         )
-    matrices = [matrix(problem, x, problem.geometry) for x in states]
-    live = live_coordinates(
-        problem, matrices[0].shape[0], problem.geometry
-    )  # a spin without a moment has no part in the transition
-    sites = energy.live() if hasattr(energy, "live") else np.ones(minimum.shape[:-1], bool)
-    m = np.tile(np.ravel(check_moments(moments, sites)), 2)[live]
     soft = None if soft is None else soft / unit
     MS, TS = (
-        _stationary(problem, x, sp.sparse.csc_array(H[live][:, live]), live, name, index, soft)
-        for x, H, name, index in zip(states, matrices, ("minimum", "saddle"), (0, 1), strict=True)
+        _stationary(problem, x, name, index, soft)
+        for x, name, index in zip(states, ("minimum", "saddle"), (0, 1), strict=True)
     )
+    m = np.tile(np.ravel(m), 2)[TS.live]
     b, power = _turned(TS.mode) / m, (len(MS.zero.names) - len(TS.zero.names)) / 2
-    log_entropy = (MS.log_determinant - TS.log_determinant) / 2 + TS.zero.log_volume - MS.zero.log_volume
+    # Samples, or one that is exact.
+    logarithms = (MS.log_determinant - TS.log_determinant) / 2
+    log_entropy = float(np.mean(logarithms)) + TS.zero.log_volume - MS.zero.log_volume
     return TransitionRate(
         barrier=float(E1 - E0) * unit,
         log_entropy=log_entropy - power * np.log(unit),
+        log_entropy_error=float(np.std(logarithms) / np.sqrt(max(logarithms.size - 1, 1))),
         power=power,
         dynamical=_growth_rate(TS, m, damping) * unit,
         # b is across the only negative mode: below zero there is rounding.
@@ -210,20 +210,21 @@ def transition_rate(
 
 
 class _Stationary(NamedTuple):
-    """Hessian of a state, its lowest eigenvalues, lowest mode, zero modes, and log-determinant across these."""
+    """Hessian of a state, on coordinates of spins with a moment; lowest eigenvalues and mode; zero modes, and the
+    log-determinant across these."""
 
-    hessian: sp.sparse.csc_array
+    hessian: Whole | Nearby
+    live: np.ndarray
     values: np.ndarray
     mode: np.ndarray
     zero: ZeroModes
-    log_determinant: float
+    log_determinant: np.ndarray
 
 
-def _stationary(
-    problem: Problem, x: Array, H: sp.sparse.csc_array, live: np.ndarray, name: str, index: int, soft: float | None
-) -> _Stationary:
+def _stationary(problem: Problem, x: Array, name: str, index: int, soft: float | None) -> _Stationary:
     """A state that has to be what its name says: stationary, with ``index`` negative modes."""
-    values, vectors, scale = eigenpairs(H, min(LOWEST, H.shape[0]))
+    H, live = hessian_at(problem, x)
+    values, vectors, scale = H.lowest()
     vectors = reproducible(values, vectors, scale)
     unit, residual = problem.units[0], problem.look(x)[1]
     if residual > STATIONARY * scale:
@@ -233,14 +234,12 @@ def _stationary(
         )
     few = np.abs(values) <= (ZERO * scale if soft is None else max(soft, ZERO * scale))
     zero = zero_modes(problem.energy, problem.outside(x), H, live, values[few], vectors[:, few], ZERO * scale)
-    determinant = log_determinant(H, zero.vectors)
-    if determinant.negative != index:
+    determinant, negative = H.log_determinant(values, vectors, zero.vectors)
+    if negative != index:
         wanted = "none" if index == 0 else "exactly one"
         lowest = ", ".join(f"{v:.3g}" for v in values[:3] * unit)
-        raise ValueError(
-            f"the {name} has {determinant.negative} negative modes, wanted {wanted}: lowest eigenvalues {lowest}"
-        )
-    return _Stationary(H, values, vectors[:, 0], zero, determinant.value)
+        raise ValueError(f"the {name} has {negative} negative modes, wanted {wanted}: lowest eigenvalues {lowest}")
+    return _Stationary(H, live, values[:LOWEST], vectors[:, 0], zero, determinant)
 
 
 def _turned(v: np.ndarray) -> np.ndarray:
@@ -251,12 +250,11 @@ def _turned(v: np.ndarray) -> np.ndarray:
 
 def _growth_rate(TS: _Stationary, m: np.ndarray, damping: float) -> float:
     r"""Langer's rate of spins of moments m: in coordinates :math:`\sqrt m\,v` all moments are 1."""
-    root = sp.sparse.diags_array(1 / np.sqrt(m))
-    H = sp.sparse.csc_array(root @ TS.hessian @ root)
-    return growth_rate(H, TS.mode if np.all(m == m[0]) else eigenpairs(H, 1)[1][:, 0], damping)
+    H = TS.hessian.scaled(1 / np.sqrt(m))
+    return growth_rate(H, TS.mode if np.all(m == m[0]) else H.lowest()[1][:, 0], damping)
 
 
-def growth_rate(H: sp.sparse.csc_array, w: np.ndarray, damping: float) -> float:
+def growth_rate(H: Whole | Nearby, w: np.ndarray, damping: float) -> float:
     r"""Langer's :math:`\lambda_+` at a saddle with Hessian H and unstable mode w, without any other eigenvalue.
 
     :math:`(\mathcal J - \alpha)^{-1} = -(\mathcal J + \alpha)/(1 + \alpha^2)`, so the eigenvalue is the root of
@@ -268,25 +266,22 @@ def growth_rate(H: sp.sparse.csc_array, w: np.ndarray, damping: float) -> float:
     than a millionth of :math:`|\lambda_-|` counts as zero: without damping nothing crosses a saddle that is the same
     all around an axis. No eigenvalue is larger than the norm of H.
     """
-    n = H.shape[0] // 2
+    n = w.size // 2
     one = sp.sparse.eye_array(n, format="csc")
     turn = sp.sparse.csc_array(sp.sparse.block_array([[damping * one, -one], [one, damping * one]]))
 
     def g(rate: float) -> float:
         try:
-            lu = sp.sparse.linalg.splu(
-                sp.sparse.csc_array(H + rate * turn), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.01
-            )
+            answer = H.solve(rate * turn, w)
         except RuntimeError:  # exactly singular: this is the root
             return 0.0
-        answer = lu.solve(w)
         response = float(w @ answer)
         # What rounding of H may add to it: with an undamped zero mode there is nothing else, and g has no bound.
         nothing = abs(response) <= min(1 / curvature, rounding * (answer @ answer))
         return curvature / eps if nothing else 1 / response
 
     curvature, eps = abs(float(w @ (H @ w))), float(np.finfo(float).eps)
-    low, high, largest = 1e-6 * curvature, curvature, float(abs(H).sum(axis=0).max())
+    low, high, largest = 1e-6 * curvature, curvature, H.norm
     rounding = 100 * eps * largest
     if g(low) >= 0:
         return 0.0

@@ -11,6 +11,7 @@ from jax import Array
 
 from mepmeta._compiled import compiled
 from mepmeta.geometry import Spheres
+from mepmeta.rates.hessians import Nearby, Whole
 
 __all__ = ["ZeroModes", "zero_modes"]
 
@@ -31,7 +32,7 @@ class ZeroModes(NamedTuple):
 def zero_modes(
     energy: Callable,
     x: Array,
-    H: sp.sparse.csc_array,
+    H: Whole | Nearby,
     live: np.ndarray,
     values: np.ndarray,
     vectors: np.ndarray,
@@ -51,7 +52,8 @@ def zero_modes(
     Args:
         energy: the energy; translations are looked for along the axes that it names, ``energy.translations``.
         x: state of unit vectors, shape ``(*shape, 3)``.
-        H: its Hessian, of the coordinates ``live``: those of ``Spheres`` on which the energy depends.
+        H: its Hessian, to be multiplied by, of the coordinates ``live``: those of ``Spheres`` on which the energy
+            depends.
         values: the eigenvalues that may count as zero, shape ``(k,)``. Those of other modes than symmetries do not.
         vectors: their modes in the coordinates of ``Spheres``, orthonormal columns, shape ``(n, k)``.
         zero: largest magnitude of an eigenvalue that is zero but for rounding. A rotation has to be a symmetry to that;
@@ -111,13 +113,13 @@ def _coordinates(x: Array, v: Array, live: np.ndarray) -> np.ndarray:
     return np.asarray(_all_coordinates(x, np.asarray(v, x.dtype)))[live]
 
 
-def _axes_of_rotation(x: Array, H: sp.sparse.csc_array, live: np.ndarray, zero: float) -> np.ndarray:
+def _axes_of_rotation(x: Array, H: Whole | Nearby, live: np.ndarray, zero: float) -> np.ndarray:
     """Orthonormal axes about which a rotation of all spins costs nothing, shape ``(0 to 3, 3)``."""
     G = np.array([_coordinates(x, np.cross(axis, x), live) for axis in np.eye(3)])
     sizes, frame = np.linalg.eigh(G @ G.T)
     frame = frame[:, sizes > 1e-9 * sizes[-1]]  # a rotation about the direction of a collinear state moves nothing
     G = frame.T @ G
-    forces = G @ H
+    forces = (H @ G.T).T  # H is symmetric
     stiffness, axes = sp.linalg.eigh(forces @ forces.T, G @ G.T)
     axes = np.linalg.qr(frame @ axes[:, stiffness <= zero**2])[0].T
     # The sign that makes the largest component positive.

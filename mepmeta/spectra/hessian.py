@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache, partial
 
 import jax
@@ -16,7 +16,16 @@ from mepmeta._compiled import compiled
 from mepmeta.geometry import Flat, Geometry, Spheres
 from mepmeta.spectra.probing import RANGES, probed
 
-__all__ = ["LARGEST_DENSE", "degrees_of_freedom", "hessian", "is_local", "matrix", "product", "product_in_coordinates"]
+__all__ = [
+    "LARGEST_DENSE",
+    "degrees_of_freedom",
+    "hessian",
+    "is_local",
+    "matrix",
+    "product",
+    "product_in_coordinates",
+    "rough_matrix",
+]
 
 #: An energy that does not tell its pairs has a dense matrix; one of more rows than this is refused.
 LARGEST_DENSE = 4000
@@ -87,7 +96,7 @@ def hessian(energy: Callable[[Array], Array], x: Array, *, geometry: Geometry = 
 def matrix(energy: Callable, x: Array, geometry: Geometry) -> sp.sparse.csc_array:
     """:func:`hessian`, unchecked."""
     if is_local(energy, geometry):
-        H = _local(energy, x, geometry)
+        H = _local(energy, energy.pairs(), x, geometry)
     else:
         n = degrees_of_freedom(geometry, x.shape, x.dtype)
         H = _dense(energy, x, geometry) if n <= LARGEST_DENSE else _probed(energy, x, geometry)
@@ -126,12 +135,19 @@ def is_local(energy: Callable, geometry: Geometry) -> bool:
     return hasattr(energy, "pairs") and isinstance(geometry, Spheres)
 
 
+def rough_matrix(energy: Callable, x: Array, geometry: Geometry) -> sp.sparse.csc_array | None:
+    """A sparse matrix near the Hessian, by the ``rough_pairs`` of an energy that tells some; else None."""
+    if not hasattr(energy, "rough_pairs") or not isinstance(geometry, Spheres):
+        return None
+    return _local(energy, energy.rough_pairs(), x, geometry)
+
+
 @partial(compiled, static_argnums=2)
 def _gradient_and_frame(energy: Callable, x: Array, geometry: Spheres) -> list[Array]:
     return [jnp.moveaxis(v, geometry.axis, -1) for v in (x, jax.grad(energy)(x), *geometry.frame(x))]
 
 
-def _local(energy: Callable, x: Array, geometry: Spheres) -> sp.sparse.csc_array:
+def _local(energy: Callable, pairs: Iterable, x: Array, geometry: Spheres) -> sp.sparse.csc_array:
     """Assembled pair by pair. Row ``a * N + i`` belongs to basis vector a of spin i, as in ``Spheres.coordinates``."""
     found = _gradient_and_frame(energy, x, geometry)
     spins, gradient, first, second = (np.asarray(v, float).reshape(-1, 3) for v in found)
@@ -145,7 +161,7 @@ def _local(energy: Callable, x: Array, geometry: Spheres) -> sp.sparse.csc_array
             for b in range(2):
                 rows.append(a * N + i), columns.append(b * N + j), entries.append(seen[a, b])
 
-    for i, j, blocks in energy.pairs():
+    for i, j, blocks in pairs:
         add(i, j, blocks)
         add(j, i, np.swapaxes(blocks, 1, 2))
     every, along = np.arange(N), np.sum(gradient * spins, axis=1)

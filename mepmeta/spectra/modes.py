@@ -15,8 +15,9 @@ from jax import Array, lax
 from mepmeta._checks import check_count, check_energy, check_state
 from mepmeta._compiled import compiled
 from mepmeta.geometry import Flat, Geometry
+from mepmeta.spectra.davidson import davidson
 from mepmeta.spectra.eigenpairs import DENSE, ZERO, eigenpairs, near_lowest, reproducible
-from mepmeta.spectra.hessian import degrees_of_freedom, is_local, matrix, product_in_coordinates
+from mepmeta.spectra.hessian import degrees_of_freedom, is_local, matrix, product_in_coordinates, rough_matrix
 
 __all__ = [
     "LANCZOS_STEPS",
@@ -26,6 +27,7 @@ __all__ = [
     "live_coordinates",
     "lowest",
     "lowest_modes",
+    "nearby",
     "rough",
     "softest",
 ]
@@ -130,7 +132,8 @@ def lowest_modes(energy: Callable[[Array], Array], x: Array, k: int = 4, *, geom
     with the projection P on the tangent space. At a stationary state this is the Hessian of the energy on the
     space of states; on spheres it contains the term :math:`-(\partial E\cdot S)\,v` of the constraint. Up to 600
     degrees of freedom all of it is made. A larger one that is sparse (:func:`~mepmeta.spectra.hessian.hessian`) is
-    factorised; else Lanczos iterations (ARPACK) use products with :math:`\mathcal H` only. Spins of sites
+    factorised; else iterations use products with :math:`\mathcal H`: those of Davidson where a sparse matrix near it is
+    known, as of a sum of short-ranged and dipolar energies, and of Lanczos (ARPACK) elsewhere. Spins of sites
     without a moment (:meth:`~mepmeta.magnets.heisenberg.Heisenberg.live`) have no modes.
 
     Args:
@@ -172,14 +175,27 @@ def _spectrum(energy: Callable, x: Array, k: int, geometry: Geometry) -> tuple[n
         columns = np.zeros((n, values.size))
         columns[live] = some
     else:
-        values, columns, scale, products = _lanczos(energy, x, k, geometry, live_coordinates(energy, n, geometry), n)
+        scale = float(largest_curvature(energy, x, geometry))
+        if not np.isfinite(scale):
+            raise ValueError("the Hessian of the energy is not finite at this state")
+        # The tolerance of an eigenvalue is the square of that of its mode.
+        nearby = _from_nearby(energy, x, k, geometry, ZERO * scale)
+        values, columns, products = nearby or _lanczos(
+            energy, x, k, geometry, scale, live_coordinates(energy, n, geometry)
+        )
+        products += LANCZOS_STEPS
     return values, reproducible(values, columns, scale), scale, products
 
 
 def softest(energy: Callable, x: Array, guess: np.ndarray | None, geometry: Geometry) -> tuple[Array, np.ndarray, int]:
     """The lowest mode, roughly, from a guess of its coordinates or none: it, its own, and the products it took."""
     n = degrees_of_freedom(geometry, x.shape, x.dtype)
-    if not is_local(energy, geometry) or n <= DENSE:
+    nearby = (
+        None if n <= DENSE or is_local(energy, geometry) else _from_nearby(energy, x, 1, geometry, 0.0, 0.05, guess)
+    )
+    if nearby:
+        _, c, products = nearby
+    elif not is_local(energy, geometry) or n <= DENSE:
         _, c, _, products = _spectrum(energy, x, 1, geometry)
     else:
         live, c, products = live_coordinates(energy, n, geometry), np.zeros((n, 1)), 1
@@ -208,14 +224,53 @@ def _tangents(x: Array, coordinates: Array, geometry: Geometry) -> Array:
     return jax.vmap(lambda c: geometry.tangent(x, c))(coordinates)
 
 
+def nearby(energy: Callable, x: Array, geometry: Geometry) -> tuple[Callable, sp.sparse.csc_array, np.ndarray] | None:
+    """Products with the Hessian and a sparse matrix near it, both on the coordinates of spins with a moment, and these.
+
+    None of an energy that tells no rough pairs.
+    """
+    rough = rough_matrix(energy, x, geometry)
+    if rough is None:
+        return None
+    live, c = live_coordinates(energy, rough.shape[0], geometry), np.zeros(rough.shape[0])
+
+    def product(v: np.ndarray) -> np.ndarray:
+        c[live] = v
+        return np.asarray(_product(energy, x, jnp.asarray(c, x.dtype), geometry), float)[live]
+
+    return product, sp.sparse.csc_array(rough[live][:, live]), live
+
+
+def _from_nearby(
+    energy: Callable,
+    x: Array,
+    k: int,
+    geometry: Geometry,
+    tolerance: float,
+    part: float = 0.0,
+    guess: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, int] | None:
+    """Lowest modes of an energy that tells rough pairs: eigenvalues, columns, products; None where there are none."""
+    near = nearby(energy, x, geometry)
+    if near is None:
+        return None
+    product, rough, live = near
+    tolerance = max(tolerance, ROUNDINGS * float(jnp.finfo(x.dtype).eps) * abs(rough).max())
+    guess = None if guess is None else guess[live]
+    found = davidson(product, rough, k, tolerance, part, guess)
+    if found is None:
+        return None
+    columns = np.zeros((degrees_of_freedom(geometry, x.shape, x.dtype), k))
+    columns[live] = found[1]
+    return found[0], columns, found[2]
+
+
 def _lanczos(
-    energy: Callable, x: Array, k: int, geometry: Geometry, live: np.ndarray, size: int
-) -> tuple[np.ndarray, np.ndarray, float, int]:
-    """Lowest modes from products alone: eigenvalues, columns, largest curvature, products."""
-    scale, count = float(largest_curvature(energy, x, geometry)), LANCZOS_STEPS
-    if not np.isfinite(scale):
-        raise ValueError("the Hessian of the energy is not finite at this state")
-    tolerance, n = max(1e-8, 10 * float(jnp.finfo(x.dtype).eps)), live.size
+    energy: Callable, x: Array, k: int, geometry: Geometry, scale: float, live: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Lowest modes from products alone: eigenvalues, columns, products."""
+    size, n, count = degrees_of_freedom(geometry, x.shape, x.dtype), live.size, 0
+    tolerance = max(1e-8, 10 * float(jnp.finfo(x.dtype).eps))
 
     def lanczos(k: int, found: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The k lowest modes across those found. Shifted so that the wanted end of the spectrum is the one of largest
@@ -245,4 +300,4 @@ def _lanczos(
     order = np.argsort(values)[:k]
     columns = np.zeros((size, order.size))
     columns[live] = vectors[:, order]
-    return scale * values[order], columns, scale, count
+    return scale * values[order], columns, count
