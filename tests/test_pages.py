@@ -1,6 +1,7 @@
 """The pages of the book and their reference notebooks belong together: same cells, every one executed without error."""
 
 import re
+from ast import literal_eval
 from collections import Counter
 from functools import cache
 
@@ -52,11 +53,11 @@ def test_numbers_of_other_pages_exist(page):
 
 def test_every_claim_has_one_verdict_and_its_place_in_the_tables():
     glued = numbers("claims")
-    verdicts = [text.strip("'") for name, text in glued.items() if name.startswith("verdict_")]
+    verdicts = [literal_eval(text) for name, text in glued.items() if name.startswith("verdict_")]
     kind = Counter(re.match("not reproduced|reproduced, read as|reproduced|misprint|implied", v)[0] for v in verdicts)
     counted = {"reproduced": "as_stated", "reproduced, read as": "in_a_reading", "not reproduced": "failed",
                "misprint": "misprints", "implied": "implied"}  # fmt: skip
-    assert {name: int(glued[key].strip("'")) for name, key in counted.items()} == kind
+    assert {name: int(literal_eval(glued[key])) for name, key in counted.items()} == kind
     tables = "".join(text for name, text in glued.items() if name.startswith("table_") and name != "table_left")
     assert len(re.findall(r"^\| \d+ \| \*\*", tables.replace("\\n", "\n"), re.M)) == len(verdicts)
-    assert len(verdicts) == int(glued["claims"].strip("'"))
+    assert len(verdicts) == int(literal_eval(glued["claims"]))
