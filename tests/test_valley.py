@@ -42,7 +42,7 @@ def test_images_lie_on_the_lines_of_steepest_descent():
     off = []
     for n in (13, 25):
         r = mm.find_mep(ring, *ENDS, n_images=n, progress=False)
-        assert r.converged and r.methods[-1] == ("LBFGS by image", 0)
+        assert r.converged and not any("by image" in name for name, _ in r.methods)
         modes = mm.lowest_modes(ring, r.saddle, 1)
         line = steepest_descent(ring, np.asarray(r.saddle), np.asarray(modes.vectors[0]))
         off.append(cdist(np.asarray(r.path), line).min(axis=1).max())
@@ -53,7 +53,7 @@ def test_images_lie_on_the_lines_of_steepest_descent():
 def test_every_image_is_a_lowest_one_at_its_distance_from_the_one_above(n):
     """No state near an image, and as far from the image above it, has less energy; and distances are nearly equal."""
     r = mm.find_mep(ring, *ENDS, n_images=n, progress=False)
-    assert r.methods[-1] == ("LBFGS by image", 0)
+    assert not any("by image" in name for name, _ in r.methods)
     path, top = np.asarray(r.path), int(np.argmax(r.energies))
     rng = np.random.default_rng(n)
     for k in [*range(1, top), *range(top + 1, n - 1)]:
@@ -102,7 +102,7 @@ def test_a_film_needs_no_iteration_below_its_saddle(turn):
     R = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])
     turned = lambda S: film(S @ R)  # noqa: E731
     r = mm.find_mep(turned, skyrmion @ R.T, up @ R.T, geometry=spheres, progress=False)
-    assert r.converged and r.methods[-1] == ("LBFGS by image", 0)
+    assert r.converged and not any("by image" in name for name, _ in r.methods)
     whole = mm.find_mep(film, skyrmion, up, geometry=spheres, method=mm.methods.LBFGS(memory=10), progress=False)
     assert r.barrier == pytest.approx(whole.barrier, rel=1e-9)
 
@@ -112,7 +112,7 @@ def test_single_precision_far_from_the_origin(off):
     """The distance of two images is known to the rounding of their coordinates, not to a part of itself."""
     ends = (jnp.asarray(x + off, jnp.float32) for x in ENDS)
     r = mm.find_mep(lambda x: ring(x - off), *ends, progress=False)
-    assert r.converged and r.methods[-1] == ("LBFGS by image", 0)
+    assert r.converged and not any("by image" in name for name, _ in r.methods)
     double = mm.find_mep(ring, *ENDS, progress=False)
     assert float(r.barrier) == pytest.approx(float(double.barrier), abs=1e-4)
 
@@ -134,7 +134,7 @@ forces_only.defvjp(lambda x: (ring(x), _force(x)), lambda force, g: (g * force,)
 def test_an_energy_of_forces_only():
     """Its products are differences of forces, and the images come out the same."""
     found, whole = (mm.find_mep(energy, *ENDS, tol=1e-6, progress=False) for energy in (forces_only, ring))
-    assert found.converged and found.methods[-1] == ("LBFGS by image", 0)
+    assert found.converged and not any("by image" in name for name, _ in found.methods)
     np.testing.assert_allclose(found.path, whole.path, atol=1e-5)
 
 
@@ -149,5 +149,5 @@ def test_a_film_with_a_vacancy():
     film = mm.Heisenberg((n, n), bonds, [(jnp.asarray(0.15 * live), (0, 0, 1))])
     skyrmion, up = mm.skyrmion((n, n), center=(7, 7), radius=3.0, width=2.0), mm.ferromagnet((n, n))
     r = mm.find_mep(film, skyrmion, up, geometry=spheres, progress=False)
-    assert r.converged and r.methods[-1] == ("LBFGS by image", 0), r.message
+    assert r.converged and not any("by image" in name for name, _ in r.methods), r.message
     np.testing.assert_array_equal(r.path[:, 2, 3], np.broadcast_to(np.asarray(skyrmion[2, 3]), r.path[:, 2, 3].shape))
