@@ -61,10 +61,11 @@ def find_mep(
 ) -> MEP:
     r"""Find the minimum energy path between two states, its barrier and its saddle, and check the saddle.
 
-    The ends are relaxed into minima; a path is laid between them, and a nudged elastic band moves. From where it is
-    highest a climb along the lowest mode looks for a saddle, early, and the band stays as it is if that fails: the
-    saddle counts if it is stationary, has exactly one negative mode and lies on the way of the band. An image is then
-    held there, and the others are found from it down its two valleys; where these lead elsewhere, the band goes on. A
+    The ends are relaxed into minima; a path is laid between them, and a nudged elastic band moves, first of five images
+    and then, where they find no saddle whose valleys lead to the ends, of all. From where it is highest a climb along
+    the lowest mode looks for the saddle, early, and the band stays as it is if that fails: the saddle counts if it is
+    stationary, has exactly one negative mode and lies on the way of the band. An image is then held there, and the
+    others are found from it down its two valleys; where these lead elsewhere, the band goes on. A
     band can converge on a saddle of higher index, since it keeps a symmetry of its start: then the path is bent along a
     negative mode, and the search goes on.
 
