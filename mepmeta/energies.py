@@ -82,7 +82,7 @@ class Sum(Summand):
     derivatives by the parts. Magnets are also added by ``+``.
 
     Raises:
-        ValueError: for a part that cannot be called, or parts of different shapes.
+        ValueError: for a part that cannot be called or in which spins are pinned, or parts of different shapes.
 
     >>> import mepmeta as mm
     >>> H = mm.Heisenberg((4,), mm.nearest_neighbours("chain", J=1.0)) + mm.Heisenberg((4,), field=(0, 0, 0.5))
@@ -95,6 +95,10 @@ class Sum(Summand):
         for part in self.parts:
             if not callable(part):
                 raise ValueError(f"a sum is of energies, callables x -> scalar, got {type(part).__name__}")
+            if hasattr(part, "check_held"):  # the other parts would move what this one holds
+                raise ValueError(
+                    "spins are pinned in a part of the sum: pin them in the sum, pinned(a + b, state, held)"
+                )
         shapes = {tuple(part.shape) for part in self.parts if hasattr(part, "shape")}
         if not self.parts or len(shapes) > 1:
             raise ValueError(f"a sum is of energies of one shape, got {sorted(shapes) or 'none'}")

@@ -349,3 +349,29 @@ def test_vacancies_of_constants_at_every_site_and_their_derivative():
     np.testing.assert_array_equal(jax.grad(energy)(jnp.ones(6)), [-1, 0, 0, -1, -1, -1])
     with pytest.raises(ValueError, match="missing must be True or False"):
         mm.vacancies(mm.Heisenberg((6,)), np.zeros(6))
+
+
+def test_a_sum_is_pinned_as_a_whole():
+    """An island with dipoles and a held edge: barrier of the spins that move, by the dense energy of these alone."""
+    shape, edge = (6, 3), np.zeros((6, 3), bool)
+    edge[0] = True
+    H = mm.Heisenberg(shape, mm.nearest_neighbours("square", 1.0), [(0.6, (0, 0, 1))], (0, 0, 0.02), periodic=False)
+    whole = H + mm.Dipolar(shape, "square", 1.0, periodic=False, prefactor=0.05)
+    up, side = mm.ferromagnet(shape), mm.ferromagnet(shape, (1, 0, 0))
+    with pytest.raises(ValueError, match="pin them in the sum"):
+        mm.Sum(mm.pinned(H, side, edge), mm.Dipolar(shape, "square", 1.0, periodic=False))
+    with pytest.raises(ValueError, match="pin them in the sum"):
+        mm.pinned(H, side, edge) + mm.Dipolar(shape, "square", 1.0, periodic=False)
+    fixed = mm.pinned(whole, side, edge)
+    r = mm.find_mep(fixed, fixed.placed(up), fixed.placed(-up), geometry=SPHERES, **QUIET)
+    assert r.converged and np.abs(np.asarray(r.path)[:, edge] - np.asarray(side)[edge]).max() < 1e-9
+
+    def free(S):  # the same by hand
+        return whole(jnp.concatenate([side[:1], S]))
+
+    by_hand = mm.find_mep(free, *r.path[jnp.array([0, -1]), 1:], geometry=SPHERES, **QUIET)
+    assert by_hand.converged and by_hand.barrier == pytest.approx(r.barrier, rel=1e-7)
+    one = mm.transition_rate(fixed, r.path[0], r.saddle, damping=0.2)
+    other = mm.transition_rate(free, by_hand.path[0], by_hand.saddle, damping=0.2)
+    assert one.dynamical == pytest.approx(other.dynamical, rel=1e-6)
+    assert one.log_entropy == pytest.approx(other.log_entropy, abs=1e-6)

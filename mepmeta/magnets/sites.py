@@ -57,14 +57,22 @@ class Pinned:
     @property
     def pairs(self) -> Callable:
         """The quadratic part of the energy of the spins that may move; what the others do to these is a field."""
-        pairs, free = self.energy.pairs, ~np.ravel(self.held)
+        return self._between_free(self.energy.pairs)
 
-        def between_free() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    @property
+    def rough_pairs(self) -> Callable:
+        """The same of what a sum tells roughly."""
+        return self._between_free(self.energy.rough_pairs)
+
+    def _between_free(self, pairs: Callable) -> Callable:
+        free = ~np.ravel(self.held)
+
+        def told() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
             for i, j, blocks in pairs():
                 keep = free[i] & free[j]
                 yield i[keep], j[keep], blocks[keep]
 
-        return between_free
+        return told
 
     @property
     def damped(self) -> Callable:
