@@ -4,7 +4,8 @@ import numpy as np
 
 from mepmeta.search.result import StationaryPoint, highest, profile_of
 from mepmeta.search.scout import Scouted, laid
-from mepmeta.search.state import COARSE, OWN, Search
+from mepmeta.search.state import COARSE, Search
+from mepmeta.search.trial import OWN, tried
 
 __all__ = ["PROMINENCE", "converge"]
 
@@ -86,7 +87,7 @@ def _decide(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint | 
             if not late:
                 continue
             return None, "the path is highest at an end: no barrier separates the ends, or that end is no minimum"
-        trial = search.trial(position, profile.x, tol, None if late else OWN * profile.x[-1])
+        trial = tried(search, position, profile.x, tol, None if late else OWN * profile.x[-1])
         if trial.why or (trial.far and not (late and climb)):
             if not late:
                 continue

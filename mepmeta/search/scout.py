@@ -11,7 +11,8 @@ import numpy as np
 from mepmeta.problem import Problem
 from mepmeta.search.result import highest, profile_of
 from mepmeta.search.spread import along, places, spread
-from mepmeta.search.state import Search, Trial
+from mepmeta.search.state import Search
+from mepmeta.search.trial import Trial, tried
 
 __all__ = ["LEAST", "SCOUTS", "Scouted", "laid", "scouted"]
 
@@ -52,7 +53,7 @@ def scouted(few: Search, line: np.ndarray, tol: float) -> Scouted | None:
         top, start = highest(profile), s[len(left)]
         if (top == profile.x[0] and not left) or (top == profile.x[-1] and not right):
             break  # at an end of the whole path: it may have no barrier
-        trial = few.trial(top, profile.x, tol, reach)
+        trial = tried(few, top, profile.x, tol, reach)
         if not (trial.why or trial.far):
             return _over(problem, whole, s, start + top, trial)
         wanted = EASED * min(wanted, few.residual)

@@ -20,11 +20,10 @@ from mepmeta.search.spread import along
 from mepmeta.search.valley import valleys
 from mepmeta.spectra.modes import LANCZOS_STEPS, Modes, largest_curvature, lowest
 
-__all__ = ["COARSE", "OWN", "Rules", "Search", "Trial"]
+__all__ = ["COARSE", "Rules", "Search"]
 
-#: The saddle is the band's own when it is found within this part of the length of the path from its highest point;
-#: while the band is under way so many gradients may look for it, and at the end so many Newton steps.
-OWN, EARLY, LATE = 0.1, 100, 300
+#: A stationary state is refined by so many Newton steps at most.
+LATE = 300
 #: A saddle with several negative modes is left along one of them, by so much of the unit of length.
 KICK = 0.3
 #: The saddle is refined to this part of the tolerance of the path.
@@ -33,15 +32,6 @@ SHARPER = 1e-3
 BACK = 0.5
 #: Half-way between two images the energy may be off the profile by this part of its range; beyond, images are too few.
 COARSE = 0.25
-
-
-class Trial(NamedTuple):
-    """What a search from the highest point of the band found, its mode, whether it is far, why it will not do or ""."""
-
-    point: StationaryPoint
-    mode: np.ndarray
-    far: bool
-    why: str
 
 
 class Rules(NamedTuple):
@@ -220,26 +210,6 @@ class Search:
         value, force, _ = self.problem.look(x)
         self.evaluations += 1
         return StationaryPoint(x, value, float(position), force, modes.values, modes.negative, modes.zero)
-
-    def trial(self, position: float, s: np.ndarray, tol: float, reach: float | None = None) -> Trial:
-        """Look for the saddle from a point of the band; nothing of the band changes.
-
-        With a ``reach`` it is a glance: no farther than that, and with few gradients.
-        """
-        x, own = self.at(position, s), OWN * s[-1] if reach is None else reach
-        limits = {} if reach is None else {"reach": reach, "at_most": EARLY}
-        found = self.refined(x, climb=True, tol=tol, **limits)
-        if found.ended != "converged":
-            point = StationaryPoint(found.state, np.nan, position, found.residual, np.zeros(0), 0, 0)
-            if found.ended == "not finite":
-                return Trial(point, x, True, "the energy is not finite at the highest point of the path")
-            why = f"the force is still {found.residual * self.problem.units[2]:.1e}"
-            why += "" if found.ended in ("far", "stuck", "steps") else f", and {found.ended}"
-            return Trial(point, x, True, f"the highest point was not refined into a saddle: {why}")
-        modes = self.modes(found.state)
-        point = self.described(found.state, position, modes)
-        why = "" if point.index == 1 else f"it has {point.index or 'no'} negative modes"
-        return Trial(point, modes.vectors[0], self.problem.distance(x, found.state) > own, why)
 
     def adopt(self, saddle: StationaryPoint) -> None:
         """Bend the path so that the image nearest to a saddle becomes the saddle, and stays there."""
