@@ -240,7 +240,7 @@ def test_the_parts_of_a_result_fit_together(runs, name):
     assert r.barrier == pytest.approx(E[-1] - r.energies[0], abs=1e-9)
     assert r.barrier - r.reverse_barrier == pytest.approx(r.energies[-1] - r.energies[0], abs=1e-9)
     assert r.interpolated_barrier == pytest.approx(r.barrier, rel=1e-3)
-    assert r.history.shape == (r.steps, 2) and r.evaluations > 12 * r.steps
+    assert r.history.shape == (r.steps, 2) and r.evaluations > 3 * r.steps  # of five images, three move
     # the saddle is stationary, an image of the path, and has one negative mode
     sizes = np.linalg.norm(gradients, axis=-1).reshape(P + 1, -1).max(axis=1)
     assert sizes[-1] <= 1e-7

@@ -236,9 +236,13 @@ def test_barrier_and_rate_between_pinned_ends_are_those_of_explicit_fields():
     other = mm.transition_rate(by_hand, r.path[0][~ends], r.saddle[~ends], damping=0.2, moments=moments[~ends])
     assert k.rate(0.05) == pytest.approx(float(other.rate(0.05)), rel=1e-9)
     assert k.harmonic_rate(0.05) == pytest.approx(float(other.harmonic_rate(0.05)), rel=1e-9)
-    run = {"geometry": SPHERES, "modes": 1, **QUIET}
-    saddles = [mm.find_saddles(f, x, **run) for f, x in ((energy, r.path[0]), (by_hand, r.path[0][~ends]))]
-    assert saddles[0] and [s.barrier for s in saddles[0]] == pytest.approx([s.barrier for s in saddles[1]], rel=1e-8)
+    # Which of the saddles around a minimum is found hangs on rounding; that it is one does not.
+    saddles = mm.find_saddles(energy, r.path[0], geometry=SPHERES, modes=1, **QUIET)
+    assert saddles
+    for s in saddles:
+        assert mm.lowest_modes(by_hand, s.state[~ends], 2, geometry=SPHERES).negative == 1
+        slope = SPHERES.project(s.state[~ends], jax.grad(by_hand)(s.state[~ends]))
+        assert jnp.max(jnp.abs(slope)) < 1e-7
 
 
 def test_noise_does_not_turn_a_pinned_spin():

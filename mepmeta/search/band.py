@@ -70,15 +70,15 @@ def run(
 
 
 @compiled
-def looked_at(problem: Problem, path: Array, held: Array) -> tuple[Parts, Array]:
-    """The parts of a path with the improved tangent, and its residual; a small program, for a path that is there."""
-    parts = parts_of(problem, path, 0.0, problem.geometry, "improved")
-    force = jnp.where(held.reshape((-1,) + (1,) * (path.ndim - 1)), 0, parts.force)
-    return parts._replace(tangent=None), jnp.max(jax.vmap(problem.geometry.sizes)(force))
-
-
-@compiled
 def halfway(problem: Problem, path: Array) -> Array:
     """Energies half-way from image to image; not finite where two of them are antipodal."""
     half = jax.vmap(lambda x, y: problem(problem.geometry.retract(x, (y - x) / 2)))
     return half(path[:-1], path[1:])
+
+
+@compiled
+def looked_at(problem: Problem, path: Array, held: Array) -> tuple[Parts, Array, Array]:
+    """The parts of a path with the improved tangent, its residual, and what :func:`halfway` says; a small program."""
+    parts = parts_of(problem, path, 0.0, problem.geometry, "improved")
+    force = jnp.where(held.reshape((-1,) + (1,) * (path.ndim - 1)), 0, parts.force)
+    return parts._replace(tangent=None), jnp.max(jax.vmap(problem.geometry.sizes)(force)), halfway(problem, path)

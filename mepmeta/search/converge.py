@@ -12,6 +12,8 @@ __all__ = ["PROMINENCE", "converge"]
 #: A saddle is first looked for when the residual has come to this, in units of force, and to this part of the largest
 #: so far; after a failure, when it has come to the next part of what it was.
 FIRST, EASED, AGAIN = 0.03, 0.3, 0.05
+#: While the band is under way so many Newton steps may look for it, after those of L-BFGS.
+EARLY = 40
 #: Images in the valleys of the saddle are found to this part of the tolerance.
 TIGHTER = 0.5
 #: A path is bent away from what is no saddle of index one this often.
@@ -87,7 +89,8 @@ def _decide(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint | 
             if not late:
                 continue
             return None, "the path is highest at an end: no barrier separates the ends, or that end is no minimum"
-        trial = tried(search, position, profile.x, tol, None if late else OWN * profile.x[-1])
+        limits = {} if late else {"reach": OWN * profile.x[-1], "max_steps": EARLY}
+        trial = tried(search, position, profile.x, tol, **limits)
         if trial.why or (trial.far and not (late and climb)):
             if not late:
                 continue

@@ -19,7 +19,7 @@ from mepmeta.problem import Problem, pose, tolerance
 from mepmeta.search.converge import converge
 from mepmeta.search.first_path import first_path
 from mepmeta.search.relaxation import Relaxed, public, relaxed
-from mepmeta.search.report import reported
+from mepmeta.search.report import SAME, reported
 from mepmeta.search.result import MEP, StationaryPoint
 from mepmeta.search.scout import LEAST, SCOUTS, scouted
 from mepmeta.search.settings import Settings, checked
@@ -35,8 +35,6 @@ DEFAULT, FINISH, FALLBACK = LBFGS(memory=10), LBFGS(memory=10, by_image=True), F
 IMAGES = 14, 28, 56
 #: The residual to reach, in units of force of the problem.
 TOL = 1e-7
-#: Two states closer than this part of the unit are one.
-SAME = 1e-3
 
 
 def find_mep(
@@ -220,7 +218,9 @@ def _search(energy: Callable, start: np.ndarray, end: np.ndarray, how: Settings)
                 why = "interrupted"
                 # What it has is the last band that has moved, and the counts of the scouts.
                 band = next((b for b in (band, last) if b is not None and b.parts is not None), band)
-                band = band or Search(problem, line, rules, how.max_steps, bar, few)
+                if band is None:
+                    band = Search(problem, line, rules, how.max_steps, bar, few)
+                    band.look()
                 break
         if not band.too_few or band.steps >= how.max_steps:
             break

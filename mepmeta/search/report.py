@@ -9,10 +9,12 @@ from mepmeta.search.converge import PROMINENCE
 from mepmeta.search.result import MEP, StationaryPoint, extrema, highest, profile_of
 from mepmeta.search.state import Search
 
-__all__ = ["reported"]
+__all__ = ["SAME", "reported"]
 
 #: An extremum of the profile this near to the saddle, in distances between images, is the saddle.
 NEARBY = 0.5
+#: Two states closer than this part of the unit are one.
+SAME = 1e-3
 
 
 def reported(
@@ -40,7 +42,9 @@ def reported(
                 continue
             point = search.refined(search.at(turn, position), climb=bool(higher), tol=tol)
             if point.ended == "converged":
-                points.append(search.described(point.state, turn))
+                # Where images are far apart a profile may turn where the energy does not.
+                if min(problem.distance(point.state, p.state) for p in [*points, saddle]) > SAME:
+                    points.append(search.described(point.state, turn))
             else:
                 at = turn * problem.units[1]
                 notes = [*notes, f"an extremum at {at:.3g} along the path was not refined into a stationary point"]

@@ -22,6 +22,8 @@ SCOUTS, LEAST = 5, 8
 #: residual, in units of force, at which they look for the saddle, by what it falls after a failure, and the iterations
 #: that they have for it.
 LOOKS, WITHIN, ROUGHLY, EASED, SCOUTING = 3, 1.0, 0.03, 0.5, 50
+#: Gradients of a climb, beside those of its modes.
+GLANCE = 100
 #: The saddle may be off the highest point by the first part of the length of the path; it is not one of the ends, to
 #: the second part.
 AROUND, APART = 0.2, 1e-3
@@ -53,7 +55,7 @@ def scouted(few: Search, line: np.ndarray, tol: float) -> Scouted | None:
         top, start = highest(profile), s[len(left)]
         if (top == profile.x[0] and not left) or (top == profile.x[-1] and not right):
             break  # at an end of the whole path: it may have no barrier
-        trial = tried(few, top, profile.x, tol, reach)
+        trial = tried(few, top, profile.x, tol, reach=reach, at_most=GLANCE)
         if not (trial.why or trial.far):
             return _over(problem, whole, s, start + top, trial)
         wanted = EASED * min(wanted, few.residual)

@@ -61,15 +61,16 @@ class Search:
         self.problem, self.path, self.rules, self.max_steps, self.bar = problem, path, rules, max_steps, bar
         self.residual, self.largest = np.inf, 0.0
         if before is None:
-            middle = float(largest_curvature(problem, np.asarray(path)[path.shape[0] // 2], problem.geometry))
+            # Off the middle: there a first path may lead through what is hard, and far away from the saddle.
+            curvature = float(largest_curvature(problem, np.asarray(path)[path.shape[0] // 4], problem.geometry))
             # What scales the force for methods that learn no curvature; a step that was given has its unit already.
-            self.stiffness = self._real(max(1.0, middle) if np.isfinite(middle) and rules.beta == 0 else 1.0)
+            self.stiffness = self._real(max(1.0, curvature) if np.isfinite(curvature) and rules.beta == 0 else 1.0)
             self.steps, self.evaluations, self.history, self.used = 0, 2 * LANCZOS_STEPS, [], []
         else:  # of another band for the same path
             self.steps, self.evaluations, self.stiffness = before.steps, before.evaluations, before.stiffness
             self.history, self.used = [*before.history], [*before.used]
         self.seen, self.parts = path, None  # a path, and the parts that belong to it
-        self.lost, self._off, self._at_ends = "", None, None
+        self.lost, self._off, self._half, self._at_ends = "", None, None, None
         self.release()
 
     def _real(self, x: float) -> np.ndarray:
@@ -141,7 +142,7 @@ class Search:
                     self.lost = f"the energy of image {lost[0]} became {energies[lost[0]]}"
                 return False
             self.march, self.path, self.parts = d.march, d.march.path, d.parts
-            self.seen, self._off = self.path, None
+            self.seen, self._off, self._half = self.path, None, None
             self._record(k, np.stack([np.asarray(d.residuals), np.asarray(d.tops)], axis=-1)[:looks])
             if self.residual <= tol or self.steps >= last or (stuck and k == 0):
                 return self.residual <= tol
@@ -181,7 +182,7 @@ class Search:
         """How far the energy half-way between images is from the profile, as a part of the range of energies."""
         if self._off is None:  # once for each path that was seen
             profile = profile_of(*self.profile())
-            half = np.asarray(band.halfway(self.problem, self.seen))
+            half = np.asarray(band.halfway(self.problem, self.seen)) if self._half is None else self._half
             self.evaluations += half.size // 2
             off = np.abs(half - profile((profile.x[:-1] + profile.x[1:]) / 2))
             worst = np.max(np.where(off >= 0, off, np.inf))  # of NaN nothing is known
@@ -197,10 +198,10 @@ class Search:
         self.evaluations += 2 * modes.products
         return modes
 
-    def refined(self, x: Array, *, climb: bool, tol: float, **limits: float) -> Stationary:
+    def refined(self, x: Array, *, climb: bool, tol: float, max_steps: int = LATE, **limits: float) -> Stationary:
         """The stationary state near x, a saddle or a minimum."""
         tol, refine = max(SHARPER * tol, self.rounding), climbed if climb else newton
-        found = refine(self.problem, x, tol=tol, max_steps=LATE, **limits)
+        found = refine(self.problem, x, tol=tol, max_steps=max_steps, **limits)
         self.evaluations += found.evaluations
         return found
 
@@ -235,8 +236,8 @@ class Search:
 
     def look(self) -> float:
         """The residual of the path as it is."""
-        self.parts, residual = band.looked_at(self.problem, self.path, self.held)
-        self.residual, self.seen, self._off = float(residual), self.path, None
+        self.parts, residual, half = band.looked_at(self.problem, self.path, self.held)
+        self.residual, self.seen, self._off, self._half = float(residual), self.path, None, np.asarray(half)
         self.evaluations += self.path.shape[0] - 2
         return self.residual
 

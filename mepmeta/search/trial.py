@@ -9,9 +9,8 @@ from mepmeta.search.state import Search
 
 __all__ = ["OWN", "Trial", "tried"]
 
-#: The saddle is the band's own when it is found within this part of the length of the path from its highest point; a
-#: glance at it, while the band is under way, has so many gradients.
-OWN, EARLY = 0.1, 100
+#: The saddle is the band's own when it is found within this part of the length of the path from its highest point.
+OWN = 0.1
 
 
 class Trial(NamedTuple):
@@ -23,13 +22,12 @@ class Trial(NamedTuple):
     why: str
 
 
-def tried(search: Search, position: float, s: np.ndarray, tol: float, reach: float | None = None) -> Trial:
+def tried(search: Search, position: float, s: np.ndarray, tol: float, **limits: float) -> Trial:
     """Look for the saddle from a point of the band; nothing of the band changes.
 
-    With a ``reach`` it is a glance: no farther than that, and with few gradients.
+    ``limits`` are those of :func:`~mepmeta.search.climb.climbed`: with a ``reach`` the saddle is far beyond that.
     """
-    x, own = search.at(position, s), OWN * s[-1] if reach is None else reach
-    limits = {} if reach is None else {"reach": reach, "at_most": EARLY}
+    x, own = search.at(position, s), limits.get("reach", OWN * s[-1])
     found = search.refined(x, climb=True, tol=tol, **limits)
     if found.ended != "converged":
         point = StationaryPoint(found.state, np.nan, position, found.residual, np.zeros(0), 0, 0)
