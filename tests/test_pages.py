@@ -8,6 +8,7 @@ from functools import cache
 import jupytext
 import nbformat
 import pytest
+from printed import Printed
 from reference import NOTEBOOKS, ROOT, executable_pages
 
 HOW = "run: make reference"
@@ -61,3 +62,23 @@ def test_every_claim_has_one_verdict_and_its_place_in_the_tables():
     tables = "".join(text for name, text in glued.items() if name.startswith("table_") and name != "table_left")
     assert len(re.findall(r"^\| \d+ \| \*\*", tables.replace("\\n", "\n"), re.M)) == len(verdicts)
     assert len(verdicts) == int(literal_eval(glued["claims"]))
+
+
+@pytest.mark.parametrize(
+    "ours, theirs, same",
+    [
+        ("rate -0.83 (0.2)", "rate -0.84 (0.2)", True),  # either side of -0.835
+        ("rate -0.83 (0.2)", "rate -0.85 (0.2)", False),
+        ("9.99", "10.0", True),
+        ("1.05e-06", "1.04e-06", True),
+        ("1e-06", "3e-06", False),
+        ("12 paths of 13", "12 paths of 14", False),
+        ("reproduced: 1.0", "not reproduced: 1.0", False),
+        ("0.5", "-0.5", False),
+        ("0.00", "-0.00", True),
+        ("0.5 0.5", "0.5", False),
+    ],
+)
+def test_printed_numbers_may_be_off_by_one_in_their_last_digit(ours, theirs, same):
+    assert (Printed(ours) == theirs) is same
+    assert (Printed(theirs) != ours) is not same

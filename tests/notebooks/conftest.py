@@ -10,7 +10,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbval.plugin import IPyNbFile
+from nbval.plugin import IPyNbCell, IPyNbFile
+from printed import Printed
 
 CACHE = Path(__file__).parents[2] / ".cache"
 SET = re.search(r"--xla_cpu_max_isa=(\w+)", os.environ.get("XLA_FLAGS", ""))
@@ -27,6 +28,14 @@ def pytest_addoption(parser):
 
 def code(notebook):
     return [cell for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+
+
+def sanitized(cell, text, plain=IPyNbCell.sanitize):
+    text = plain(cell, text)
+    return Printed(text) if isinstance(text, str) else text
+
+
+IPyNbCell.sanitize = sanitized
 
 
 class Built:
