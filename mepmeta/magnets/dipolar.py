@@ -1,20 +1,17 @@
 """The dipolar interaction of a lattice of spins, by fast Fourier transforms."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy as sp
 from jax import Array, lax
-from jax.custom_derivatives import SymbolicZero
 from jax.tree_util import register_pytree_node_class
 
 from mepmeta._checks import check_option, check_positive, check_shape, known
-from mepmeta.energies import Summand
 from mepmeta.magnets.ewald import dipole_sums
 from mepmeta.magnets.lattices import VECTORS
+from mepmeta.magnets.spins import SpinEnergy, by_gradient, closed_axes
 
 __all__ = ["PREFACTOR", "Dipolar"]
 
@@ -39,27 +36,15 @@ def _field(lattice: tuple, constants: tuple, S: Array) -> Array:
     return lax.slice(whole, (0,) * S.ndim, S.shape) * moments
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _energy(lattice: tuple, constants: tuple, S: Array) -> Array:
-    return jnp.sum(S * _field(lattice, constants, S)) / 2
-
-
-@partial(_energy.defjvp, symbolic_zeros=True)
-def _energy_jvp(lattice: tuple, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+@by_gradient
+def _of_waves(lattice: tuple, constants: tuple, S: Array) -> tuple[Array, Array]:
     """One convolution for energy and gradient, which has the kernel on one side only: it is symmetric."""
-    (constants, S), (dconstants, dS) = primals, tangents
     field = _field(lattice, constants, S)
-    slope = jnp.zeros((), S.dtype) if isinstance(dS, SymbolicZero) else jnp.sum(dS * field)
-    if not all(isinstance(d, SymbolicZero) for d in jax.tree.leaves(dconstants)):
-        dconstants = jax.tree.map(
-            lambda d: jnp.zeros(d.shape, d.dtype) if isinstance(d, SymbolicZero) else d, dconstants
-        )
-        slope = slope + jax.jvp(lambda c: jnp.sum(S * _field(lattice, c, S)) / 2, (constants,), (dconstants,))[1]
-    return jnp.sum(S * field) / 2, slope
+    return jnp.sum(S * field) / 2, field
 
 
 @register_pytree_node_class
-class Dipolar(Summand):
+class Dipolar(SpinEnergy):
     r"""The dipolar interaction of all spins of a lattice, an energy to be added to a short-ranged one.
 
     .. math:: E[S] = \frac{\mu_0\mu_B^2}{4\pi}\sum_{i<j} m_i m_j\,
@@ -123,16 +108,15 @@ class Dipolar(Summand):
         atoms = np.zeros((1, 3)) if basis is None else np.array(basis, float)
         if atoms.shape != ((1, 3) if basis is None else (self.shape[-1], 3)) or not np.all(np.isfinite(atoms)):
             raise ValueError(f"basis must be places of the {self.shape[-1]} atoms in a cell, (b, 3), got {basis}")
-        wrap = [periodic] * d if isinstance(periodic, (bool, np.bool_)) else list(periodic)
-        if len(wrap) != d:
-            raise ValueError(f"periodic must be True, False or {d} of them, got {periodic}")
-        self.periodic = tuple(bool(p) for p in wrap)
+        self.periodic = closed_axes(periodic, d)
         self.moments = jnp.asarray(moments, moments.dtype if hasattr(moments, "dtype") else float)
         if self.moments.shape not in ((), self.shape) or not jnp.issubdtype(self.moments.dtype, jnp.floating):
             raise ValueError(f"moments must be floats of shape () or {self.shape}, got shape {self.moments.shape}")
         if known(self.moments) and not np.all(np.isfinite(self.moments)):
             raise ValueError("moments must be finite")
-        sizes = [n if p else sp.fft.next_fast_len(2 * n - 1, real=True) for n, p in zip(cells, wrap, strict=True)]
+        sizes = [
+            n if p else sp.fft.next_fast_len(2 * n - 1, real=True) for n, p in zip(cells, self.periodic, strict=True)
+        ]
         # The longest axis is the last one to be transformed, of which half is kept.
         order = sorted(range(d), key=lambda axis: sizes[axis])
         self._sizes, self._axes = tuple(sizes[axis] for axis in order), tuple(axis + 1 for axis in order)
@@ -141,17 +125,6 @@ class Dipolar(Summand):
         waves = np.fft.rfftn(tensors, self._sizes, self._axes)
         # With one atom in a cell the tensors of r and -r are one: then their waves are real.
         self._kernel = jnp.asarray(waves.real), None if basis is None else jnp.asarray(waves.imag)
-        self._axis_of_components = -1
-
-    def component_first(self) -> "Dipolar":
-        """The same energy of states ``(3, *shape)``."""
-        constants, structure = self.tree_flatten()
-        return self.tree_unflatten((*structure[:-1], 0), constants)
-
-    @property
-    def translations(self) -> tuple[int, ...]:
-        """Axes of a state along which a shift by one cell may be a symmetry: the periodic ones."""
-        return tuple(axis for axis, wrap in enumerate(self.periodic) if wrap)
 
     def live(self) -> np.ndarray:
         """Sites with a moment, shape ``shape``."""
@@ -191,15 +164,8 @@ class Dipolar(Summand):
         every = np.broadcast_to(np.swapaxes(axes, 1, 2), (*self.shape, 3, 3))
         return [(-values[:, k] * np.broadcast_to(moments, self.shape) ** 2 / 2, every[..., k, :]) for k in range(3)]
 
-    def __call__(self, S: Array) -> Array:
-        expected = (*self.shape, 3) if self._axis_of_components else (3, *self.shape)
-        if jnp.shape(S) != expected:
-            raise ValueError(f"this dipolar energy takes a state of shape {expected}, got {jnp.shape(S)}")
-        if not jnp.issubdtype(jnp.result_type(S), jnp.floating):
-            raise ValueError(f"a state holds floats, got {jnp.result_type(S)}")
-        S = jnp.moveaxis(S, self._axis_of_components, 0)
-        constants = jax.tree.map(lambda c: c.astype(S.dtype), self.tree_flatten()[0])
-        return _energy((self._sizes, self._axes), constants, S)
+    def _energy(self, constants: tuple, S: Array) -> Array:
+        return _of_waves((self._sizes, self._axes), constants, S)
 
     def tree_flatten(self) -> tuple:
         structure = (self.shape, self.periodic, self._sizes, self._axes, self._axis_of_components)

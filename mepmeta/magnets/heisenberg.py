@@ -1,21 +1,18 @@
 """Classical spins on a lattice: exchange, Dzyaloshinskii-Moriya interaction, anisotropy and field."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from types import ModuleType
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.custom_derivatives import SymbolicZero
 from jax.tree_util import register_pytree_node_class
 
 from mepmeta._checks import check_offset, check_shape, known
-from mepmeta.energies import Summand
 from mepmeta.magnets.exchange import damped
 from mepmeta.magnets.neighbours import bond_field
+from mepmeta.magnets.spins import SpinEnergy, by_gradient, closed_axes
 
 __all__ = ["Bond", "Heisenberg"]
 
@@ -38,8 +35,9 @@ class Bond(NamedTuple):
     A: Sequence[Sequence[float]] | Array | None = None
 
 
-def _parts(structure: tuple, constants: tuple, S: Array) -> tuple[Array, Array]:
-    """Energy, and the effective field, minus its gradient: both from one look at the neighbours."""
+@by_gradient
+def _of_pairs(structure: tuple, constants: tuple, S: Array) -> tuple[Array, Array]:
+    """Energy and gradient, minus the effective field: both from one look at the neighbours."""
     couplings, anisotropy, applied = constants
     planes = [S[i] for i in range(3)]
     field, energy = jnp.zeros_like(S), jnp.zeros((), S.dtype)
@@ -55,7 +53,7 @@ def _parts(structure: tuple, constants: tuple, S: Array) -> tuple[Array, Array]:
         energy = energy - jnp.sum(_first(applied, S) * S)
     else:
         energy = energy - applied @ jnp.sum(S, axis=tuple(range(1, S.ndim)))
-    return energy, field + _first(applied, S)
+    return energy, -(field + _first(applied, S))
 
 
 def _first(vectors: Array, S: Array) -> Array:
@@ -63,26 +61,8 @@ def _first(vectors: Array, S: Array) -> Array:
     return jnp.moveaxis(vectors, -1, 0).reshape(3, *(vectors.shape[:-1] or (1,) * (S.ndim - 1)))
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _energy(structure: tuple, constants: tuple, S: Array) -> Array:
-    return _parts(structure, constants, S)[0]
-
-
-@partial(_energy.defjvp, symbolic_zeros=True)
-def _energy_jvp(structure: tuple, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    (constants, S), (dconstants, dS) = primals, tangents
-    value, field = _parts(structure, constants, S)
-    slope = jnp.zeros((), S.dtype) if isinstance(dS, SymbolicZero) else -jnp.sum(dS * field)
-    if not all(isinstance(d, SymbolicZero) for d in jax.tree.leaves(dconstants)):
-        dconstants = jax.tree.map(
-            lambda d: jnp.zeros(d.shape, d.dtype) if isinstance(d, SymbolicZero) else d, dconstants
-        )
-        slope = slope + jax.jvp(lambda c: _parts(structure, c, S)[0], (constants,), (dconstants,))[1]
-    return value, slope
-
-
 @register_pytree_node_class
-class Heisenberg(Summand):
+class Heisenberg(SpinEnergy):
     r"""Classical spins on a Bravais lattice.
 
     .. math:: E[S] = -\sum_{\text{bonds}} \big[J\,S\cdot S' + \mathbf D\cdot(S\times S') + S\cdot\mathbf A\,S'\big]
@@ -129,10 +109,7 @@ class Heisenberg(Summand):
     ):
         self.shape = tuple(shape)
         check_shape(self.shape)
-        wrap = [periodic] * len(self.shape) if isinstance(periodic, (bool, np.bool_)) else list(periodic)
-        if len(wrap) != len(self.shape):
-            raise ValueError(f"periodic must be True, False or {len(self.shape)} of them, got {periodic}")
-        self.periodic = tuple(bool(p) for p in wrap)
+        self.periodic = closed_axes(periodic, len(self.shape))
         bonds = [Bond(check_offset(offset, self.shape, self.periodic), *constants) for offset, *constants in bonds]
         # Across an open axis that is shorter than a bond there is no pair: a film of one layer.
         bonds = [bond for bond in bonds if all(abs(o) < n for o, n in zip(bond.offset, self.shape, strict=True))]
@@ -155,7 +132,6 @@ class Heisenberg(Summand):
             for m, (K, axis) in enumerate(anisotropy)
         )
         self.field = self._constant(field, (3,), "field")
-        self._axis_of_components = -1
 
     def _constant(self, value: float | Array, tail: tuple[int, ...], name: str) -> Array:
         floating = hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.floating)
@@ -188,16 +164,6 @@ class Heisenberg(Summand):
     def bonds(self) -> tuple[Bond, ...]:
         """The bonds with their constants."""
         return tuple(Bond(offset, *terms) for offset, terms in zip(self._offsets, self._couplings, strict=True))
-
-    def component_first(self) -> "Heisenberg":
-        """The same energy of states ``(3, *shape)``: x, y and z as planes of their own, the faster order in memory."""
-        constants, structure = self.tree_flatten()
-        return self.tree_unflatten((*structure[:-1], 0), constants)
-
-    @property
-    def translations(self) -> tuple[int, ...]:
-        """Axes of a state along which a shift by one cell may be a symmetry: the periodic ones."""
-        return tuple(axis for axis, wrap in enumerate(self.periodic) if wrap)
 
     def live(self) -> np.ndarray:
         """Sites with a moment, shape ``shape``: those on which a coupling, an anisotropy or a field acts."""
@@ -259,15 +225,8 @@ class Heisenberg(Summand):
             inside &= wrap | ((index[axis] >= 0) & (index[axis] < self.shape[axis]))
         return index, inside
 
-    def __call__(self, S: Array) -> Array:
-        expected = (*self.shape, 3) if self._axis_of_components else (3, *self.shape)
-        if jnp.shape(S) != expected:
-            raise ValueError(f"this Heisenberg energy takes a state of shape {expected}, got {jnp.shape(S)}")
-        if not jnp.issubdtype(jnp.result_type(S), jnp.floating):
-            raise ValueError(f"a state holds floats, got {jnp.result_type(S)}")
-        S = jnp.moveaxis(S, self._axis_of_components, 0)
-        constants = jax.tree.map(lambda c: c.astype(S.dtype), self.tree_flatten()[0])
-        return _energy((self._offsets, self.periodic), constants, S)
+    def _energy(self, constants: tuple, S: Array) -> Array:
+        return _of_pairs((self._offsets, self.periodic), constants, S)
 
     def tree_flatten(self) -> tuple:
         structure = (self.shape, self.periodic, self._offsets, self._axis_of_components)
