@@ -11,6 +11,8 @@ import pytest
 from reference import NOTEBOOKS, ROOT, executable_pages
 
 HOW = "run: make reference"
+#: Widest line of code on a page.
+COLUMNS = 84
 
 
 def cells(notebook):
@@ -32,6 +34,13 @@ def test_reference_is_the_page_executed(page):
         if cell.cell_type == "code" and cell.source.strip():
             assert cell.execution_count is not None, f"never executed, {HOW}:\n{cell.source}"
             assert all(output.output_type != "error" for output in cell.outputs), f"ended in an error:\n{cell.source}"
+
+
+@pytest.mark.parametrize("page", executable_pages(), ids=lambda page: page.stem)
+def test_code_is_narrow_enough_to_be_shown_whole(page):
+    """A cell shows this many columns at a desk; what is longer is cut off."""
+    code = [cell.source for cell in jupytext.read(page).cells if cell.cell_type == "code"]
+    assert [line for source in code for line in source.splitlines() if len(line) > COLUMNS] == []
 
 
 @cache
