@@ -228,8 +228,11 @@ def look(folder, theme=True):
     """Faults of the pages under ``folder``, as messages; those of the theme's own controls where ``theme`` holds."""
     folder = Path(folder)
     yield from dead_links(folder)
-    names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.html"))]
-    names = [name for name in names if name not in NOT_PAGES and not name.startswith("_")]
+    names = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.html"))}
+    names = [
+        name for name, path in names.items()
+        if name not in NOT_PAGES and not name.startswith("_") and "http-equiv=\"Refresh\"" not in path.read_text()
+    ]
     with browser() as running, served(folder) as root:
         looker = Looker(running, root)
         for name in names:
