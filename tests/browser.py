@@ -1,10 +1,11 @@
 """Open the built pages in a browser and say what a reader would stumble over: ``python tests/browser.py _build/html``.
 
-Every page is loaded at the width of a desk and of a phone, in light and in dark colours, by the Chromium of this machine,
-from a server on loopback; nothing else may be asked for. Faults are printed, one a line, and any fault fails. Where no
-Chromium is installed that is said, and nothing is looked at.
+Every page is loaded at the width of a desk and of a phone, in light and in dark colours, by the Chromium of this
+machine, from a server on loopback; nothing else may be asked for. Faults are printed, one a line, and any fault fails.
+Where no Chromium is installed that is said, and nothing is looked at.
 """
 
+import argparse
 import os
 import re
 import shutil
@@ -38,7 +39,7 @@ RAW_TEX = r"""() => {
 }"""
 
 # The page itself must not scroll sideways, nor may it hide what sticks out; a box that scrolls for itself may hold more
-# than it shows, and what the reader is not meant to see (zero size, for screen readers, folded sidebars) does not count.
+# than it shows, and what the reader is not meant to see (no size, or for screen readers) does not count.
 TOO_WIDE = """() => {
   const width = document.documentElement.clientWidth, found = [];
   const scrolled = Math.max(document.documentElement.scrollWidth, document.body.scrollWidth);
@@ -50,7 +51,8 @@ TOO_WIDE = """() => {
     if (element.closest("mjx-assistive-mml, .visually-hidden, svg *")) continue;
     let inside = false;
     for (let box = element.parentElement; box && !inside; box = box.parentElement) inside = scrolls(box);
-    if (!inside) found.push(`<${element.localName} class="${element.className}"> from ${box.left | 0} to ${box.right | 0}`);
+    const tag = `<${element.localName} class="${element.className}">`;
+    if (!inside) found.push(`${tag} from ${box.left | 0} to ${box.right | 0}`);
   }
   return found.slice(0, 3);
 }"""
@@ -120,12 +122,13 @@ class Targets(HTMLParser):
 
 def dead_links(folder):
     """Links of the pages in ``folder`` that lead nowhere within it, anchors included, as messages."""
-    pages = {path: Targets(path.read_text()) for path in sorted(Path(folder).rglob("*.html"))}
+    paths = [path for path in sorted(Path(folder).rglob("*.html")) if "_static" not in path.parts]  # templates
+    pages = {path: Targets(path.read_text()) for path in paths}
     for path, page in pages.items():
         here = path.relative_to(folder).as_posix()
         for link in dict.fromkeys(page.links):
-            address, anchor = urldefrag(urljoin(f"book://html/{here}", link))
-            if urlsplit(address).scheme != "book":
+            address, anchor = urldefrag(urljoin(f"http://book/{here}", link))
+            if urlsplit(address).netloc != "book":
                 continue
             target = Path(folder) / unquote(urlsplit(address).path).lstrip("/")
             target = target / "index.html" if target.is_dir() else target
@@ -143,7 +146,9 @@ class Looker:
         self.tab = running.new_page()
         self.tab.on("console", lambda message: message.type == "error" and self.said.append(message.text))
         self.tab.on("pageerror", lambda error: self.said.append(str(error)))
-        self.tab.on("response", lambda answer: answer.status >= 400 and self.said.append(f"{answer.status} {answer.url}"))
+        self.tab.on(
+            "response", lambda answer: answer.status >= 400 and self.said.append(f"{answer.status} {answer.url}")
+        )
         self.tab.route(re.compile(f"^(?!{re.escape(root)}|data:|blob:)"), self.refuse)
 
     def refuse(self, route):
@@ -230,8 +235,9 @@ def look(folder, theme=True):
     yield from dead_links(folder)
     names = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.html"))}
     names = [
-        name for name, path in names.items()
-        if name not in NOT_PAGES and not name.startswith("_") and "http-equiv=\"Refresh\"" not in path.read_text()
+        name
+        for name, path in names.items()
+        if name not in NOT_PAGES and not name.startswith("_") and 'http-equiv="Refresh"' not in path.read_text()
     ]
     with browser() as running, served(folder) as root:
         looker = Looker(running, root)
@@ -241,11 +247,32 @@ def look(folder, theme=True):
             yield from looker.controls(names[-1], size)
 
 
+def write_pdf(folder, file):
+    """Print the one page in ``folder`` that holds the whole book to ``file``."""
+    with browser() as running, served(folder) as root:
+        looker = Looker(running, root)
+        looker.tab.set_default_timeout(300_000)
+        looker.go("index.html")
+        looker.tab.evaluate(OPEN_ALL)
+        margin = {"top": "15mm", "bottom": "15mm", "left": "15mm", "right": "15mm"}
+        looker.tab.pdf(path=file, format="A4", margin=margin, print_background=True, outline=True, tagged=True)
+
+
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
+    parser.add_argument("folder", help="where the built pages are")
+    parser.add_argument("--pdf", help="print the book, built as one page, to this file instead")
+    arguments = parser.parse_args()
     if chromium() is None:
-        sys.exit(print(NO_BROWSER, file=sys.stderr))
-    count = 0
-    for fault in look(sys.argv[1]):
+        print(NO_BROWSER, file=sys.stderr)
+        sys.exit(bool(arguments.pdf))
+    if arguments.pdf:
+        write_pdf(arguments.folder, arguments.pdf)
+        print(f"The book: {arguments.pdf}")
+        sys.exit()
+    faults = 0
+    for fault in look(arguments.folder):
         print(fault, flush=True)
-        count += 1
-    sys.exit(f"{count} faults" if count else print("The pages were looked at in a browser: no fault."))
+        faults += 1
+    print(f"The pages were looked at in a browser: {faults or 'no'} fault{'s' * (faults != 1)}.")
+    sys.exit(faults > 0)
