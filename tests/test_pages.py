@@ -43,6 +43,14 @@ def test_code_is_narrow_enough_to_be_shown_whole(page):
     assert [line for source in code for line in source.splitlines() if len(line) > COLUMNS] == []
 
 
+def test_every_reference_is_cited_and_every_citation_is_a_reference():
+    known = re.findall(r"^@\w+\{(\w+),", (ROOT / "book" / "references.bib").read_text(), re.M)
+    texts = [path.read_text() for path in [*ROOT.glob("book/*.md"), *ROOT.glob("mepmeta/**/*.py")]]
+    cited = re.findall(r"(?:\{cite:\w\}|:cite:\w:)`([^`]+)`", "\n".join(texts))
+    assert {key.strip() for keys in cited for key in keys.split(",")} == set(known)
+    assert len(known) == len(set(known))
+
+
 @cache
 def numbers(page):
     """What a page hands to others, by name, as its reference has it."""
