@@ -67,6 +67,18 @@ DARK_FIGURES = """() => [...document.querySelectorAll("article img")].filter((im
 CUT_OFF = """() => [...document.querySelectorAll("article pre")].filter((pre) => pre.scrollWidth > pre.clientWidth + 1)
   .map((pre) => pre.textContent.split("\\n").sort((a, b) => b.length - a.length)[0].trim().slice(0, 60))"""
 
+# A click on the summary of a box turns it, and a second one turns it back; a box may answer a moment later.
+STUCK = """async () => {
+  const boxes = [...document.querySelectorAll("article details")], before = boxes.map((box) => box.open);
+  const click = async () => {
+    for (const box of boxes) box.querySelector("summary").click();
+    await new Promise((done) => setTimeout(done, 50));
+    return boxes.map((box) => box.open);
+  };
+  const once = await click(), twice = await click();
+  return boxes.filter((_, n) => once[n] === before[n] || twice[n] !== before[n]).map((box) => box.textContent.slice(0, 40));
+}"""
+
 SETTLED = "async () => { await document.fonts.ready; if (window.MathJax?.startup) await MathJax.startup.promise; }"
 OPEN_ALL = "() => document.querySelectorAll('details').forEach((box) => { box.open = true; })"
 
@@ -179,13 +191,7 @@ class Looker:
 
     def toggles(self, where):
         """Boxes that do not open and close at a click, and movements that do not move."""
-        for box in self.tab.query_selector_all("article details:not(details details)"):
-            before = box.evaluate("(box) => box.open")
-            for expected in (not before, before):
-                box.query_selector("summary").click()
-                if box.evaluate("(box) => box.open") != expected:
-                    yield f"{where}: a box does not open and close: {box.inner_text()[:40]!r}"
-                    break
+        yield from (f"{where}: a box does not open and close: {text!r}" for text in self.tab.evaluate(STUCK))
         for figure in self.tab.query_selector_all(".movement"):
             yield from self.movement(where, figure)
 
