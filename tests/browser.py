@@ -76,7 +76,8 @@ STUCK = """async () => {
     return boxes.map((box) => box.open);
   };
   const once = await click(), twice = await click();
-  return boxes.filter((_, n) => once[n] === before[n] || twice[n] !== before[n]).map((box) => box.textContent.slice(0, 40));
+  const stuck = boxes.filter((_, n) => once[n] === before[n] || twice[n] !== before[n]);
+  return stuck.map((box) => box.textContent.slice(0, 40));
 }"""
 
 SETTLED = "async () => { await document.fonts.ready; if (window.MathJax?.startup) await MathJax.startup.promise; }"
