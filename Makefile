@@ -57,6 +57,7 @@ book: $(BUILT) ## build the book: every page executed, warnings are errors
 # Every page in one, printed by the Chromium that the tests use; no TeX, no download.
 pdf: $(BUILT) ## the book as one file, _build/mepmeta.pdf; needs Chromium
 	$(NOTEBOOK) $(CACHE) $(BIN)/jupyter-book build . --builder singlehtml --keep-going
+	cp _build/singlehtml/book/index.html _build/singlehtml/  # its links count from there
 	$(BIN)/python tests/browser.py --pdf _build/mepmeta.pdf _build/singlehtml
 
 serve: $(READY) ## show the built book on this machine, http://127.0.0.1:PORT

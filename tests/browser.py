@@ -259,7 +259,7 @@ def write_pdf(folder, file):
     with browser() as running, served(folder) as root:
         looker = Looker(running, root)
         looker.tab.set_default_timeout(300_000)
-        looker.go("book/index.html")
+        looker.go("index.html")
         margin = {"top": "15mm", "bottom": "15mm", "left": "15mm", "right": "15mm"}
         looker.tab.pdf(path=file, format="A4", margin=margin, print_background=True, outline=True, tagged=True)
 
