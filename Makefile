@@ -28,7 +28,7 @@ NOTEBOOK := JUPYTER_PREFER_ENV_PATH=1 TQDM_DISABLE=1 MPLBACKEND=module://matplot
 CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
     JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1 TF_CPP_MIN_LOG_LEVEL=3
 
-.PHONY: help book serve test unit narrow alone portable reference bench bench-training tune clean
+.PHONY: help book pdf serve test unit narrow alone portable reference bench bench-training tune clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -48,20 +48,28 @@ $(BUILT): $(READY) _config.yml _toc.yml $(shell find book mepmeta benchmarks -ty
     $(shell find book -type d)
 	rm -rf $(RAN) && mkdir -p _build && touch _build/.begun
 	$(NOTEBOOK) $(CACHE) $(BIN)/jupyter-book build . --all -W -n --keep-going
+	cp _build/jupyter_execute/book/*.ipynb $(HTML)/_sources/book/  # what the pages offer to download
 	@mv _build/.begun $@  # what is edited during the build is newer
 
 book: $(BUILT) ## build the book: every page executed, warnings are errors
 	@echo "The book: $(CURDIR)/$(HTML)/index.html   (or: make serve)"
+
+# Every page in one, printed by the Chromium that the tests use; no TeX, no download.
+pdf: $(BUILT) ## the book as one file, _build/mepmeta.pdf; needs Chromium
+	$(NOTEBOOK) $(CACHE) $(BIN)/jupyter-book build . --builder singlehtml --keep-going
+	cp _build/singlehtml/book/index.html _build/singlehtml/  # its links count from there
+	$(BIN)/python tests/browser.py --pdf _build/mepmeta.pdf _build/singlehtml
 
 serve: $(READY) ## show the built book on this machine, http://127.0.0.1:PORT
 	@test -f $(HTML)/index.html || { echo "make: no book yet; run: make book" >&2; exit 1; }
 	$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $(HTML)
 
 # The book is built beside the unit tests, and then what its pages printed is held to the references: each runs once.
-test: $(READY) ## lint, unit tests and doctests, every page against its reference outputs
+test: $(READY) ## lint, unit tests and doctests, every page against its reference outputs and in a browser
 	$(BIN)/ruff check .
 	$(MAKE) -j 2 unit book
 	$(BIN)/pytest --nbval tests/notebooks --built=$(RAN)
+	$(BIN)/python tests/browser.py $(HTML)
 
 unit: $(READY) ## unit tests and doctests alone
 	$(BIN)/pytest -n $(JOBS) --dist loadscope

@@ -1,5 +1,9 @@
 """Figures: what stands at the axes, and one cell for every spin."""
 
+import html
+import json
+import re
+
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
@@ -51,3 +55,23 @@ def test_every_spin_has_a_cell_and_cells_fill_the_film(lattice, shape):
     x, y = corners[..., 0], corners[..., 1]
     area = np.sum(x * np.roll(y, -1, 1) - np.roll(x, -1, 1) * y, axis=1) / 2
     np.testing.assert_allclose(area, 3**0.5 / 4 if lattice == "honeycomb" else 1.0, rtol=1e-9)
+
+
+def test_a_movement_holds_every_frame_at_its_place():
+    frames = np.zeros((3, 2, 2))
+    frames[:, 1] = [[0.0, np.pi], [np.pi / 4, np.pi], [np.pi / 2, np.pi]]
+    shown = figures.moving_paths(
+        mm.single_spin(), {"a < b": frames}, ["one", "two", "three"], alt="a path", phi_range=(0.0, np.pi)
+    )
+    data = json.loads(html.unescape(re.search(r'data-frames="(.*?)"', shown.html)[1]))
+    places = [[tuple(map(float, point.split(","))) for point in frame.split()] for frame in data["paths"][0]]
+    assert len({place[0] for place in places}) == 1, "the first image stays"
+    heights = [place[1][1] for place in places]
+    assert heights[0] - heights[1] == pytest.approx(heights[1] - heights[2], abs=0.2) and heights[0] > heights[2]
+    assert len({place[1][0] for place in places}) == 1 and places[0][1][0] > places[0][0][0]
+    assert (
+        data["captions"] == ["one", "two", "three"] and "a &lt; b" in shown.html and shown._repr_html_() == shown.html
+    )
+    for wrong in ({"a": frames[:2]}, {"a": frames[0]}, dict.fromkeys("abcd", frames)):
+        with pytest.raises(ValueError, match="expected shape|at most"):
+            figures.moving_paths(mm.single_spin(), wrong, ["one", "two", "three"], alt="a path")

@@ -12,6 +12,8 @@ from printed import Printed
 from reference import NOTEBOOKS, ROOT, executable_pages
 
 HOW = "run: make reference"
+#: Widest line of code on a page.
+COLUMNS = 84
 
 
 def cells(notebook):
@@ -33,6 +35,21 @@ def test_reference_is_the_page_executed(page):
         if cell.cell_type == "code" and cell.source.strip():
             assert cell.execution_count is not None, f"never executed, {HOW}:\n{cell.source}"
             assert all(output.output_type != "error" for output in cell.outputs), f"ended in an error:\n{cell.source}"
+
+
+@pytest.mark.parametrize("page", executable_pages(), ids=lambda page: page.stem)
+def test_code_is_narrow_enough_to_be_shown_whole(page):
+    """A cell shows this many columns at a desk; what is longer is cut off."""
+    code = [cell.source for cell in jupytext.read(page).cells if cell.cell_type == "code"]
+    assert [line for source in code for line in source.splitlines() if len(line) > COLUMNS] == []
+
+
+def test_every_reference_is_cited_and_every_citation_is_a_reference():
+    known = re.findall(r"^@\w+\{(\w+),", (ROOT / "book" / "references.bib").read_text(), re.M)
+    texts = [path.read_text() for path in [*ROOT.glob("book/*.md"), *ROOT.glob("mepmeta/**/*.py")]]
+    cited = re.findall(r"(?:\{cite:\w\}|:cite:\w:)`([^`]+)`", "\n".join(texts))
+    assert {key.strip() for keys in cited for key in keys.split(",")} == set(known)
+    assert len(known) == len(set(known))
 
 
 @cache
