@@ -180,7 +180,7 @@ class Spheres:
         """The state a fraction ``t`` in [0, 1] of the way: every spin on its great circle."""
         angle2, way, _ = self._arcs(x, y)
         way = self.project(x, way)
-        near = angle2 < jnp.finfo(t.dtype).eps ** 2
+        near = angle2 < jnp.finfo(angle2.dtype).eps ** 2
         angle = jnp.sqrt(jnp.where(near, 1, angle2))
         keep, go = jnp.cos(t * jnp.where(near, 0, angle)), jnp.where(near, t, jnp.sin(t * angle) / angle)
         return keep * x + go * way

@@ -31,8 +31,11 @@ def store_reference(page):
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"
         for output in cell.get("outputs", []):
+            data = output.get("data", {})
             for image in ("image/png", "image/jpeg"):
-                output.get("data", {}).pop(image, None)
+                data.pop(image, None)
+            if "data:image/" in "".join(data.get("text/html", "")):  # pictures inside of a page
+                del data["text/html"]
     nbformat.write(notebook, NOTEBOOKS / f"{page.stem}.ipynb")
 
 

@@ -75,3 +75,39 @@ def test_a_movement_holds_every_frame_at_its_place():
     for wrong in ({"a": frames[:2]}, {"a": frames[0]}, dict.fromkeys("abcd", frames)):
         with pytest.raises(ValueError, match="expected shape|at most"):
             figures.moving_paths(mm.single_spin(), wrong, ["one", "two", "three"], alt="a path")
+
+
+def test_a_flipbook_holds_a_picture_of_every_state_and_needs_no_network():
+    states = [mm.skyrmion((9, 9), center=(4, 4), radius=r) for r in (3.0, 2.0, 1.0)]
+    book = figures.flipbook(states, np.arange(3.0), {"energy (meV)": np.array([0.0, 2.5, 1.0])}, still=1)
+    page = book._repr_html_()
+    assert page.count("data:image/png;base64,") == 3 and page.count("hidden>") == 2 and "://" not in page
+    assert book._repr_png_() == book.frames[1] and len(set(book.frames)) == 3
+    assert all(frame.startswith(b"\x89PNG") and len(frame) < 30_000 for frame in book.frames)
+    assert book.labels[1] == "frame 2 of 3: energy (meV) 2.50" and book.labels[1] in page
+    again = figures.flipbook(states, np.arange(3.0), {"energy (meV)": np.array([0.0, 2.5, 1.0])}, still=1)
+    assert again.frames == book.frames
+    with pytest.raises(ValueError, match="3 states"):
+        figures.flipbook(states, np.arange(3.0), {"energy": np.zeros(2)})
+
+
+def test_arrows_follow_the_state_that_is_shown():
+    first, second = mm.ferromagnet((4, 4), (1, 0, 0)), mm.ferromagnet((4, 4), (0.6, 0, 0.8))
+    figure, ax = plt.subplots()
+    cells, show = figures.mep.texture(ax, (4, 4), "square", figures.mep.extent((4, 4), "square"))
+    (arrows,) = [c for c in ax.collections if hasattr(c, "U")]
+    for S in (first, second):
+        show(S)
+        np.testing.assert_allclose(cells.get_array(), np.ravel(S[..., 2]))
+        np.testing.assert_allclose(arrows.U, 0.9 * np.ravel(S[..., 0]))
+    show(mm.ferromagnet((4, 4)))
+    assert np.all(arrows.Umask)
+
+
+def test_map_of_lifetimes_has_a_line_at_a_second():
+    T, B = np.linspace(5.0, 20.0, 16), np.array([0.0, 0.5, 1.0])
+    figure = figures.lifetime_map(T, B, 1e-9 * np.exp((200 - 50 * B)[:, None] / T), limit=np.array([20.0, 15.0, 10.0]))
+    ax = figure.axes[0]
+    names = [text.get_text() for text in ax.texts]
+    assert "1 s" in names and labels(figure) == ("temperature (K)", "field (T)")
+    np.testing.assert_allclose(ax.get_yticks(), B)

@@ -380,3 +380,11 @@ def test_the_frame_of_components_that_tie_does_not_hang_on_rounding():
     for off in ([1e-12, 0, 0], [-1e-12, 0, 0], [0, 1e-12, 0]):
         for one, other in zip(mm.Spheres().frame(x), mm.Spheres().frame(x + jnp.array(off)), strict=True):
             np.testing.assert_allclose(one, other, atol=1e-11)
+
+
+@pytest.mark.parametrize("space", [mm.Flat(), mm.Spheres()])
+def test_the_middle_of_the_way_is_found_with_a_plain_number(space):
+    x, y = jnp.array([[1.0, 0.0, 0.0]]), jnp.array([[0.0, 0.6, 0.8]])
+    middle = space.interpolate(x, y, 0.5)
+    np.testing.assert_array_equal(middle, space.interpolate(x, y, jnp.asarray(0.5)))
+    np.testing.assert_allclose(space.distance(x, middle), space.distance(middle, y), rtol=1e-12)

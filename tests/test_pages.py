@@ -99,3 +99,17 @@ def test_every_claim_has_one_verdict_and_its_place_in_the_tables():
 def test_printed_numbers_may_be_off_by_one_in_their_last_digit(ours, theirs, same):
     assert (Printed(ours) == theirs) is same
     assert (Printed(theirs) != ours) is not same
+
+
+def test_the_way_from_a_file_to_lifetimes_is_short():
+    """Less than sixty lines that a reader has to type; cells that draw, check or glue stand folded."""
+    page = jupytext.read(ROOT / "book" / "your-magnet.md")
+    first = next(k for k, cell in enumerate(page.cells) if "## Two atoms" in cell.source)
+    typed = [
+        line
+        for cell in page.cells[:first]
+        if cell.cell_type == "code" and not {"hide-input", "remove-cell"} & set(cell.metadata.get("tags", ()))
+        for line in cell.source.splitlines()
+        if line.strip()
+    ]
+    assert len(typed) < 60, len(typed)

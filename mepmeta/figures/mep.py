@@ -1,10 +1,11 @@
 """Figures of minimum energy paths on lattices: one function each. No physics is computed here."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
@@ -86,37 +87,66 @@ def spin_texture(
             :func:`~mepmeta.magnets.lattices.positions`.
         zoom: part to show, ``(x_min, x_max, y_min, y_max)`` in lattice constants; everything by default.
     """
-    if lattice != "honeycomb":
-        states = {label: S[:, :, 0] if np.ndim(S) == 4 and np.shape(S)[2] == 1 else S for label, S in states.items()}
-        lattice = "square" if lattice == "cubic" else lattice
-    chain = lattice == "chain"
+    states = {label: flat(S, lattice) for label, S in states.items()}
     n, shape = len(states), next(iter(states.values())).shape[:-1]
-    at = np.asarray(positions(shape, lattice))[..., :2]
-    corners, first, near = CELLS[lattice]
-    angles = np.radians(np.array(first)[:, None] + 360 / corners * np.arange(corners))
-    cell = near / 2 / np.cos(np.pi / corners) * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
-    flat = at.reshape(-1, 2)
-    cells = flat[:, None] + np.tile(cell, (len(flat) // len(first), 1, 1))
-    low, high = flat.min(axis=0) - 0.6, flat.max(axis=0) + 0.6
-    x0, x1, y0, y1 = zoom or (low[0], high[0], low[1], high[1])
-    sites = (flat[:, 0] > x0 - 1) & (flat[:, 0] < x1 + 1) & (flat[:, 1] > y0 - 1) & (flat[:, 1] < y1 + 1)
-    every = 1 if chain else int(np.ceil(max(x1 - x0, y1 - y0) / ARROWS))
-    armed = sites & np.all(np.indices(shape)[:2].reshape(len(shape[:2]), -1) % every == 0, axis=0)
+    chain = lattice == "chain"
+    x0, x1, y0, y1 = zoom or extent(shape, lattice)
     size = (5.6, 0.1 + 0.55 * n) if chain else (6.2, 5.4 / n * (y1 - y0) / (x1 - x0) + 0.35)
     grid = (n, 1) if chain else (1, n)
     figure, axes = plt.subplots(*grid, figsize=size, squeeze=False, sharex=True, sharey=True)
     for (label, state), ax in zip(states.items(), axes.ravel(), strict=True):
-        S = np.asarray(state).reshape(-1, 3)
-        shown = PolyCollection(cells[sites], cmap="coolwarm", clim=(-1, 1), edgecolor="face", linewidth=0.4)
-        shown.set_array(S[sites, 2])
-        ax.add_collection(shown)
-        arrows = armed & (np.hypot(S[:, 0], S[:, 1]) > VISIBLE)
-        ax.quiver(
-            *flat[arrows].T, *(0.9 * every * S[arrows, :2]).T, pivot="mid", angles="xy", scale_units="xy", scale=1,
-            color=BLACK, width=0.07 * every, units="xy", headwidth=4, headlength=4, headaxislength=3.5,
-        )  # fmt: skip
-        ax.set(title=label, aspect="equal", xlim=(x0, x1), ylim=(y0, y1), xticks=[], yticks=[])
-        ax.grid(False)
-        ax.spines[:].set_visible(False)
+        shown, show = texture(ax, shape, lattice, (x0, x1, y0, y1))
+        show(state)
+        ax.set_title(label)
     figure.colorbar(shown, ax=axes, label="$S_z$", ticks=[-1, 0, 1], shrink=0.8, aspect=15)
     return figure
+
+
+def flat(state: jax.Array, lattice: str) -> np.ndarray:
+    """A state as it is drawn: of a film of one layer, shape ``(n, m, 1, 3)``, its lattice in the plane."""
+    state = np.asarray(state)
+    return state[:, :, 0] if state.ndim == 4 and state.shape[2] == 1 and lattice != "honeycomb" else state
+
+
+def extent(shape: tuple[int, ...], lattice: str) -> tuple[float, float, float, float]:
+    """The rectangle around all cells, ``(x_min, x_max, y_min, y_max)`` in lattice constants."""
+    at = _places(shape, lattice)
+    (x0, y0), (x1, y1) = at.min(axis=0) - 0.6, at.max(axis=0) + 0.6
+    return x0, x1, y0, y1
+
+
+def _places(shape: tuple[int, ...], lattice: str) -> np.ndarray:
+    return np.asarray(positions(shape, "square" if lattice == "cubic" else lattice))[..., :2].reshape(-1, 2)
+
+
+def texture(
+    ax: Axes, shape: tuple[int, ...], lattice: str, zoom: tuple[float, float, float, float]
+) -> tuple[PolyCollection, Callable[[np.ndarray], None]]:
+    """Cells and arrows on a pair of axes: the cells, and a function that shows a state of that shape in them."""
+    lattice = "square" if lattice == "cubic" else lattice
+    places, (x0, x1, y0, y1), (corners, first, near) = _places(shape, lattice), zoom, CELLS[lattice]
+    angles = np.radians(np.array(first)[:, None] + 360 / corners * np.arange(corners))
+    cell = near / 2 / np.cos(np.pi / corners) * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    cells = places[:, None] + np.tile(cell, (len(places) // len(first), 1, 1))
+    sites = (places[:, 0] > x0 - 1) & (places[:, 0] < x1 + 1) & (places[:, 1] > y0 - 1) & (places[:, 1] < y1 + 1)
+    every = 1 if lattice == "chain" else int(np.ceil(max(x1 - x0, y1 - y0) / ARROWS))
+    armed = sites & np.all(np.indices(shape)[:2].reshape(len(shape[:2]), -1) % every == 0, axis=0)
+    shown = PolyCollection(cells[sites], cmap="coolwarm", clim=(-1, 1), edgecolor="face", linewidth=0.4)
+    ax.add_collection(shown)
+    nothing = np.zeros(np.sum(armed))
+    arrows = ax.quiver(
+        *places[armed].T, nothing, nothing, pivot="mid", angles="xy", scale_units="xy", scale=1,
+        color=BLACK, width=0.07 * every, units="xy", headwidth=4, headlength=4, headaxislength=3.5,
+    )  # fmt: skip
+    ax.set(aspect="equal", xlim=(x0, x1), ylim=(y0, y1), xticks=[], yticks=[])
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+
+    def show(state: np.ndarray) -> None:
+        S = np.asarray(state).reshape(-1, 3)
+        shown.set_array(S[sites, 2])
+        plane = 0.9 * every * S[armed, :2]
+        upright = np.hypot(S[armed, 0], S[armed, 1]) <= VISIBLE
+        arrows.set_UVC(*np.ma.array(plane, mask=np.stack([upright] * 2, axis=-1)).T)
+
+    return shown, show

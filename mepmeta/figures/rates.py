@@ -9,8 +9,10 @@ from matplotlib.figure import Figure
 
 from mepmeta.figures.style import BLACK, BLUE, GREEN, PINK, RED, YELLOW
 
-__all__ = ["Measured", "arrhenius", "histograms", "lifetimes", "ratios"]
+__all__ = ["Measured", "arrhenius", "histograms", "lifetime_map", "lifetimes", "ratios"]
 
+#: Lifetimes that the eye knows, second.
+KNOWN = {"1 ns": 1e-9, "1 µs": 1e-6, "1 ms": 1e-3, "1 s": 1.0, "1 hour": 3600.0, "1 year": 3.156e7}
 COLOURS, STYLES = [BLUE, RED, GREEN, YELLOW, PINK, BLACK], ["-", "--", "-.", ":"]
 
 
@@ -97,7 +99,7 @@ def lifetimes(curves: Mapping[str, np.ndarray], temperature: np.ndarray) -> Figu
     for (label, values), colour, style in zip(curves.items(), COLOURS, STYLES, strict=False):
         ax.semilogy(temperature, values, style, color=colour, label=label)
     bottom, top = ax.get_ylim()
-    for name, seconds in {"1 ns": 1e-9, "1 s": 1.0, "1 year": 3.156e7}.items():
+    for name, seconds in {name: KNOWN[name] for name in ("1 ns", "1 s", "1 year")}.items():
         if bottom < seconds < top:
             ax.axhline(seconds, color="#888888", linewidth=0.7)
             ax.annotate(
@@ -105,4 +107,36 @@ def lifetimes(curves: Mapping[str, np.ndarray], temperature: np.ndarray) -> Figu
             )
     ax.set(xlabel="temperature (K)", ylabel="lifetime (s)")
     figure.legend(loc="outside upper center", ncols=3)
+    return figure
+
+
+def lifetime_map(
+    temperature: np.ndarray, field: np.ndarray, lifetime: np.ndarray, limit: np.ndarray | None = None
+) -> Figure:
+    """Lifetime over temperature and field: colour, and lines at what the eye knows, a nanosecond to a year.
+
+    Args:
+        temperature: kelvin, shape ``(n,)``.
+        field: tesla, shape ``(m,)``; ticks stand at these fields.
+        lifetime: seconds, shape ``(m, n)``.
+        limit: temperature at each field up to which the theory is meant, shape ``(m,)``; hatched beyond it.
+    """
+    figure, ax = plt.subplots(figsize=(5.6, 3.4))
+    powers = np.log10(lifetime)
+    whole = np.arange(np.floor(powers.min()), np.ceil(powers.max()) + 1)
+    levels = np.linspace(whole[0], whole[-1], 4 * len(whole) - 3)
+    shown = ax.contourf(temperature, field, powers, levels, cmap="cividis")
+    inside = {name: np.log10(s) for name, s in KNOWN.items() if powers.min() < np.log10(s) < powers.max()}
+    lines = ax.contour(
+        temperature, field, powers, sorted(inside.values()), colors="white", linewidths=0.9, linestyles="-"
+    )
+    ax.clabel(lines, fmt={power: name for name, power in inside.items()}, fontsize=8)
+    if limit is not None:
+        ax.plot(limit, field, "--", color=RED, label="end of the range of the theory")
+        ax.fill_betweenx(field, limit, temperature[-1], facecolor="none", edgecolor="white", hatch="//", linewidth=0)
+        figure.legend(loc="outside upper center")
+    ax.set(xlabel="temperature (K)", ylabel="field (T)", yticks=field, xlim=(temperature[0], temperature[-1]))
+    ax.grid(False)
+    ticks = whole[:: max(1, len(whole) // 7)]
+    figure.colorbar(shown, ax=ax, label="lifetime (s)", format=lambda power, _: f"$10^{{{int(power)}}}$", ticks=ticks)
     return figure
