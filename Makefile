@@ -46,7 +46,7 @@ $(READY): requirements.txt pyproject.toml
 # that is unchanged itself: --all, and no cache. -W -n: a warning or a dead reference fails.
 $(BUILT): $(READY) _config.yml _toc.yml $(shell find book mepmeta benchmarks -type f -not -name '*.pyc') \
     $(shell find book -type d)
-	rm -rf $(RAN) && mkdir -p _build && touch _build/.begun
+	rm -rf $(RAN) $(HTML) && mkdir -p _build && touch _build/.begun
 	$(NOTEBOOK) $(CACHE) $(BIN)/jupyter-book build . --all -W -n --keep-going
 	cp _build/jupyter_execute/book/*.ipynb $(HTML)/_sources/book/  # what the pages offer to download
 	@mv _build/.begun $@  # what is edited during the build is newer
