@@ -16,10 +16,12 @@ from mepmeta.geometry import Flat, Geometry
 from mepmeta.methods import FIRE, LBFGS
 from mepmeta.neb import NEB, NEBParams
 from mepmeta.problem import Problem, pose, tolerance
-from mepmeta.search.converge import converge
+from mepmeta.search.beyond import SAME
+from mepmeta.search.converge import Verdict, converge
 from mepmeta.search.first_path import first_path
+from mepmeta.search.pieces import over_minima
 from mepmeta.search.relaxation import Relaxed, public, relaxed
-from mepmeta.search.report import SAME, reported
+from mepmeta.search.report import reported
 from mepmeta.search.result import MEP, StationaryPoint
 from mepmeta.search.scout import LEAST, SCOUTS, scouted
 from mepmeta.search.settings import Settings, checked
@@ -199,23 +201,33 @@ def _search(energy: Callable, start: np.ndarray, end: np.ndarray, how: Settings)
     beta = 0.0 if how.params is None else how.params.beta * problem.units[0]
     own = how.method is None and how.params is None and how.tangent == "improved"
     rules = Rules(*methods, fallback, how.patience, how.tangent, beta, valleys=own)
-    band, over = None, None
+    band, over, points = None, None, []
+    minima = known_ends if own and how.climb and reached and how.relax_endpoints else None
     for images in IMAGES if how.n_images is None and path is None else (how.n_images,):
         line = first_path(problem, *ends, images, modes) if path is None else problem.inside(path, axis=1)
         line = _between(ends, line)
         wanted = tolerance(how.tol, TOL, problem, line.dtype)
         with tqdm(total=how.max_steps, disable=not how.progress, desc="band") as bar:
-            saddle, why, few, last = None, "both ends relax into the same minimum" if together else "", None, band
+            few, last = None, band
+            verdict = Verdict(None, why="both ends relax into the same minimum" if together else "")
             go = reached and not together
             try:
                 if go and own and how.climb and last is None and line.shape[0] >= LEAST:
                     few = Search(problem, spread(problem, line, SCOUTS), rules, how.max_steps // 2, bar)
                     over = scouted(few, line, wanted)
-                band = Search(problem, line, rules, how.max_steps, bar, few or band)
+                band = Search(problem, line, rules, how.max_steps, bar, few or band, minima)
                 if go:
-                    saddle, why = converge(band, how.climb, wanted, over)
+                    verdict = converge(band, how.climb, wanted, over)
+                if verdict.beyond:
+                    given = None if how.n_images is None and path is None else (line.shape[0],)
+                    if found := over_minima(band, verdict, wanted, given):
+                        band, verdict, points = found
+                        break
+                    band.ends, minima = None, None  # the band alone
+                    band.take(line)
+                    verdict = converge(band, how.climb, wanted)
             except KeyboardInterrupt:
-                why = "interrupted"
+                verdict = Verdict(None, why="interrupted")
                 # What it has is the last band that has moved, and the counts of the scouts.
                 band = next((b for b in (band, last) if b is not None and b.parts is not None), band)
                 if band is None:
@@ -225,9 +237,9 @@ def _search(energy: Callable, start: np.ndarray, end: np.ndarray, how: Settings)
         if not band.too_few or band.steps >= how.max_steps:
             break
     band.evaluations += evaluations
-    if saddle is not None and known_ends is None:
+    if verdict.saddle is not None and known_ends is None:
         known_ends = [band.described(x, 0.0) for x in ends]
-    return reported(band, saddle, [*notes, why], wanted, known_ends)
+    return reported(band, verdict.saddle, [*notes, verdict.why], wanted, known_ends, points)
 
 
 def _as_point(problem: Problem, x: Array, r: Relaxed) -> StationaryPoint:

@@ -1,5 +1,6 @@
 """A search under way: the band between its chunks of iterations, the looks it takes, and the counts."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -57,9 +58,11 @@ class Search:
         max_steps: int,
         bar: tqdm,
         before: "Search | None" = None,
+        ends: Sequence[StationaryPoint] | None = None,
     ):
         self.problem, self.path, self.rules, self.max_steps, self.bar = problem, path, rules, max_steps, bar
         self.residual, self.largest = np.inf, 0.0
+        self.ends, self.astray = ends, [[], []]  # minima at the ends, if they are; the valleys that lead elsewhere
         if before is None:
             # Off the middle: there a first path may lead through what is hard, and far away from the saddle.
             curvature = float(largest_curvature(problem, np.asarray(path)[path.shape[0] // 4], problem.geometry))
@@ -67,11 +70,16 @@ class Search:
             self.stiffness = self._real(max(1.0, curvature) if np.isfinite(curvature) and rules.beta == 0 else 1.0)
             self.steps, self.evaluations, self.history, self.used = 0, 2 * LANCZOS_STEPS, [], []
         else:  # of another band for the same path
-            self.steps, self.evaluations, self.stiffness = before.steps, before.evaluations, before.stiffness
-            self.history, self.used = [*before.history], [*before.used]
+            self.stiffness = before.stiffness
+            self.count(before)
         self.seen, self.parts = path, None  # a path, and the parts that belong to it
         self.lost, self._off, self._half, self._at_ends = "", None, None, None
         self.release()
+
+    def count(self, before: "Search") -> None:
+        """Count on from another search."""
+        self.steps, self.evaluations = before.steps, before.evaluations
+        self.history, self.used = [*before.history], [*before.used]
 
     def _real(self, x: float) -> np.ndarray:
         return np.asarray(x, self.path.dtype)
@@ -221,18 +229,24 @@ class Search:
         self.path = path
         self.hold(n)
 
-    def hold(self, n: int) -> None:
-        """Keep image n, and no other, where it is."""
+    def hold(self, *images: int) -> None:
+        """Keep these images, and no others, where they are."""
         self.release()
-        self.held[n - 1] = True
+        self.held[np.array(images) - 1] = True
         self.restart()
 
-    def follow(self, mode: np.ndarray, tol: float) -> bool:
-        """Put the images into the valleys on both sides of the saddle that is held; whether both lead to the ends."""
-        self.path, count, both = valleys(self.problem, self.path, 1 + int(np.argmax(self.held)), mode, tol)
-        self.evaluations += count
+    def follow(self, mode: np.ndarray, tol: float, first: int = 0, last: int | None = None) -> bool:
+        """Put images into the valleys on both sides of the saddle that is held; whether these lead to where they should.
+
+        That is to the ends of the path, or to images ``first`` and ``last``, with one that is held between them.
+        """
+        path = np.array(self.path)
+        last = path.shape[0] - 1 if last is None else last
+        top = 1 + int(np.argmax(self.held[first : last - 1]))
+        path[first : last + 1], count, self.astray = valleys(self.problem, path[first : last + 1], top, mode, tol)
+        self.path, self.evaluations = path, self.evaluations + count
         self._begin(self.method)
-        return both
+        return not any(self.astray)
 
     def look(self) -> float:
         """The residual of the path as it is."""
@@ -252,7 +266,12 @@ class Search:
         along = np.ravel(np.asarray(self.parts.unit)[self.top - 1])
         others = [v for v in modes.vectors[: modes.negative] if (np.ravel(v) @ along) ** 2 < 0.5]
         if others:
-            self.bend(self.top, self.problem.way(x, downhill(self.problem, x, others[0], KICK)))
+            self.bend(
+                self.top,
+                self.problem.way(
+                    x, downhill(self.problem, x, others[0], KICK * min(1.0, float(np.sum(self.parts.lengths))))
+                ),
+            )
         return bool(others)
 
     def turns_back(self, n: int) -> bool:
