@@ -15,7 +15,7 @@ __all__ = ["SAME", "Passage", "dips", "passage", "same"]
 
 #: Two states closer than this part of the unit are one.
 SAME = 1e-3
-#: First step down from a saddle: largest move of a particle, as a part of the length of the path and in units of length.
+#: First step down from a saddle: largest move of a particle, in units of length, or of that of a shorter path.
 DOWN = 0.02
 #: Iterations of a relaxation.
 MOST = 2000

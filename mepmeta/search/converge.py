@@ -22,8 +22,12 @@ EARLY = 40
 TIGHTER = 0.5
 #: A path is bent away from what is no saddle of index one this often.
 KICKS = 6
+#: A path turns back where the cosine between the ways from an image to its two neighbours is larger than this.
+BACK = 0.5
 #: A maximum or minimum of the profile counts when it stands out by this part of the range of energies.
 PROMINENCE = 1e-3
+#: What is said of a saddle off which the path was kicked, or a climb began.
+LEFT = "a saddle of higher index was left {} times"
 
 
 class Verdict(NamedTuple):
@@ -71,7 +75,7 @@ def _leads(search: Search, over: Scouted, tol: float) -> Verdict | None:
     search.take(path)
     search.hold(top)
     if search.follow(mode, tol * TIGHTER) and search.look() <= tol and not doubt(search, saddle):
-        return Verdict(saddle, mode)
+        return Verdict(saddle, mode, LEFT.format(1) if over.trial.left else "")
     found = passage(search, saddle, mode) if any(search.astray) else None
     search.take(line)
     return None if found is None else Verdict(None, passage=found)
@@ -82,8 +86,10 @@ def doubt(search: Search, saddle: StationaryPoint, tops: Sequence[int] | None = 
 
     ``tops`` are the images on saddles, where others are held, too.
     """
-    if any(search.turns_back(n) for n in (1 + np.flatnonzero(search.held) if tops is None else tops)):
-        return "back"
+    for n in 1 + np.flatnonzero(search.held) if tops is None else tops:
+        one, other = (np.ravel(search.problem.way(search.image(n), search.image(m))) for m in (n - 1, n + 1))
+        if one @ other > BACK * np.linalg.norm(one) * np.linalg.norm(other):
+            return "back"
     E = np.asarray(search.parts.energies)
     return "higher" if E[search.top] - saddle.energy > PROMINENCE * (saddle.energy - E[0]) else ""
 
@@ -120,6 +126,7 @@ def _decide(search: Search, climb: bool, tol: float) -> Verdict:
             return Verdict(None, why=why)
         limits = {} if late else {"reach": OWN * profile.x[-1], "max_steps": EARLY}
         trial = tried(search, position, profile.x, tol, **limits)
+        left += trial.left
         if trial.why or (trial.far and not (late and climb)):
             if not late:
                 continue
@@ -154,7 +161,7 @@ def _decide(search: Search, climb: bool, tol: float) -> Verdict:
                 kicks += 1
                 search.release()
                 continue  # the path has come to lead over a higher one
-        return Verdict(saddle, trial.mode, f"a saddle of higher index was left {left} times" if left else "")
+        return Verdict(saddle, trial.mode, LEFT.format(left) if left else "")
     if search.too_few:
         return Verdict(None)
     if not np.isfinite(search.residual):

@@ -66,7 +66,7 @@ class Network:
             self.passages[i, j] = found
 
     def missing(self) -> tuple[int, int] | None:
-        """The pair of minima between which to search next; None where start and end are connected, or nothing is left."""
+        """The pair of minima between which to search next; None where the ends are connected, or nothing is left."""
         n = len(self.minima)
         weights = np.full((n, n), np.inf)
         for i in range(n):

@@ -74,7 +74,7 @@ def _piece(
     """A band between two minima, along a line if one is known."""
     problem = before.problem
     if line is None:
-        path = np.array(first_path(problem, one.state, other.state, IMAGES))
+        path = np.array(first_path(problem, one.state, other.state, IMAGES).line)
     else:
         path = spread(problem, line, IMAGES)
     path[0], path[-1] = one.state, other.state
@@ -83,7 +83,8 @@ def _piece(
 
 def _searched(band: Search, tol: float) -> Verdict:
     """The search of a piece: by scouts, then by the band."""
-    few = Search(band.problem, spread(band.problem, band.path, SCOUTS), band.rules, band.max_steps, band.bar, band)
+    few = spread(band.problem, band.path, SCOUTS)
+    few = Search(band.problem, few, band.rules, band.max_steps, band.bar, band, band.ends)
     over = scouted(few, band.path, tol)
     band.count(few)
     return converge(band, True, tol, over)

@@ -29,8 +29,6 @@ LATE = 300
 KICK = 0.3
 #: The saddle is refined to this part of the tolerance of the path.
 SHARPER = 1e-3
-#: A path turns back where the cosine between the ways from an image to its two neighbours is larger than this.
-BACK = 0.5
 #: Half-way between two images the energy may be off the profile by this part of its range; beyond, images are too few.
 COARSE = 0.25
 
@@ -236,9 +234,9 @@ class Search:
         self.restart()
 
     def follow(self, mode: np.ndarray, tol: float, first: int = 0, last: int | None = None) -> bool:
-        """Put images into the valleys on both sides of the saddle that is held; whether these lead to where they should.
+        """Put images into the valleys on both sides of the saddle that is held; whether both lead to the ends.
 
-        That is to the ends of the path, or to images ``first`` and ``last``, with one that is held between them.
+        The ends are those of the path, or images ``first`` and ``last`` of it, with one that is held between them.
         """
         path = np.array(self.path)
         last = path.shape[0] - 1 if last is None else last
@@ -262,19 +260,15 @@ class Search:
 
     def kick(self, x: Array) -> bool:
         """Bend the path along the lowest mode of x that is not the path's own; False where there is none."""
+        aside = self.aside(x)
+        if aside is not None:
+            self.bend(self.top, self.problem.way(x, aside))
+        return aside is not None
+
+    def aside(self, x: Array) -> Array | None:
+        """The state off x along its lowest mode that is not the path's own; None where there is none."""
         modes = self.modes(x)
         along = np.ravel(np.asarray(self.parts.unit)[self.top - 1])
         others = [v for v in modes.vectors[: modes.negative] if (np.ravel(v) @ along) ** 2 < 0.5]
-        if others:
-            self.bend(
-                self.top,
-                self.problem.way(
-                    x, downhill(self.problem, x, others[0], KICK * min(1.0, float(np.sum(self.parts.lengths))))
-                ),
-            )
-        return bool(others)
-
-    def turns_back(self, n: int) -> bool:
-        """Whether the ways from an image to its two neighbours lead the same way."""
-        one, other = (np.ravel(self.problem.way(self.image(n), self.image(m))) for m in (n - 1, n + 1))
-        return bool(one @ other > BACK * np.linalg.norm(one) * np.linalg.norm(other))
+        size = KICK * min(1.0, float(np.sum(self.parts.lengths)))
+        return downhill(self.problem, x, others[0], size) if others else None
