@@ -44,15 +44,17 @@ def reported(
         if held.size and not inner:  # the image that became the saddle
             saddle = saddle._replace(position=float(position[held[0]]))
         inner = list(inner) or [saddle]
-        points, before = [ends[0], *inner, ends[1]._replace(position=float(position[-1]))], energies[0]
+        points, before = [ends[0], ends[1]._replace(position=float(position[-1]))], energies[0]
         for turn in extrema(profile, PROMINENCE * np.ptp(energies)):
             higher, before = profile(turn) > before, profile(turn)
-            if min(abs(turn - p.position) for p in inner) < NEARBY * position[-1] / position.size:
+            known = min(inner, key=lambda p: abs(turn - p.position))
+            if abs(turn - known.position) < NEARBY * position[-1] / position.size:
+                points.append(known)
                 continue
             point = search.refined(search.at(turn, position), climb=bool(higher), tol=tol)
             if point.ended == "converged":
                 # Where images are far apart a profile may turn where the energy does not.
-                if min(problem.distance(point.state, p.state) for p in points) > SAME:
+                if min(problem.distance(point.state, p.state) for p in [*points, *inner]) > SAME:
                     points.append(search.described(point.state, turn))
             else:
                 at = turn * problem.units[1]
