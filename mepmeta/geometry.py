@@ -25,7 +25,7 @@ class Geometry(Protocol):
     def retract(self, x: Array, v: Array) -> Array: ...
     def interpolate(self, x: Array, y: Array, t: Array) -> Array: ...
     def ambiguous(self, x: Array, y: Array) -> Array: ...
-    def through(self, x: Array, y: Array, v: Array, t: Array) -> Array: ...
+    def through(self, x: Array, y: Array, v: Array, t: Array, wide: Array) -> Array: ...
     def coordinates(self, x: Array, v: Array) -> Array: ...
     def tangent(self, x: Array, c: Array) -> Array: ...
     def sizes(self, v: Array) -> Array: ...
@@ -69,9 +69,13 @@ class Flat:
         """Whether there are several shortest ways: never."""
         return jnp.asarray(False)
 
-    def through(self, x: Array, y: Array, v: Array, t: Array) -> Array:
-        """:meth:`interpolate`, along ``v`` where there are several shortest ways."""
-        return self.interpolate(x, y, t)
+    def through(self, x: Array, y: Array, v: Array, t: Array, wide: Array) -> Array:
+        """:meth:`interpolate`; a ``wide`` way is an arc to the side of ``v``, half as high as it is long."""
+        way, v = y - x, jnp.asarray(v)
+        aside = v - total(v * way) / total(way * way) * way
+        size = total(aside * aside)
+        bend = jnp.where(wide & (size > 0), jnp.sqrt(total(way * way) / jnp.where(size > 0, size, 1)) / 2, 0)
+        return self.interpolate(x, y, t) + bend * jnp.sin(jnp.pi * t) * aside
 
     def coordinates(self, x: Array, v: Array) -> Array:
         """Coordinates of a tangent vector in an orthonormal basis at ``x``, as a flat array."""
@@ -193,13 +197,23 @@ class Spheres:
         """Whether there are several shortest ways: some spins are antipodal."""
         return jnp.any(self._opposite(x, y))
 
-    def through(self, x: Array, y: Array, v: Array, t: Array) -> Array:
-        """:meth:`interpolate`; antipodal spins turn through the direction of ``v``, a tangent vector at ``x``."""
+    def through(self, x: Array, y: Array, v: Array, t: Array, wide: Array) -> Array:
+        """:meth:`interpolate`; antipodal spins turn through the direction of ``v``, a tangent vector at ``x``.
+
+        On a ``wide`` way other spins turn the longer way round where that leads to the side of ``v`` and the shorter
+        one, of more than a right angle, to the other side.
+        """
         size = jnp.sqrt(_square(self._planes(v)))
-        lead = self._opposite(x, y) & (size > 1e-3 * jnp.max(size))
+        opposite = self._opposite(x, y)
+        lead = opposite & (size > 1e-3 * jnp.max(size))
         middle = v / jnp.where(size > 0, size, 1)
         turned = jnp.cos(jnp.pi * t) * x + jnp.sin(jnp.pi * t) * middle
-        return jnp.where(lead, turned, self.interpolate(x, y, t))
+        angle2, way, _ = self._arcs(x, y)
+        angle = jnp.sqrt(jnp.where(angle2 > 1, angle2, 1))
+        longer = wide & ~opposite & (angle > jnp.pi / 2) & (_dot(self._planes(v), self._planes(way)) < 0)
+        left = t * (2 * jnp.pi - angle)
+        turned = jnp.where(longer, jnp.cos(left) * x - jnp.sin(left) / angle * way, turned)
+        return jnp.where(lead | longer, turned, self.interpolate(x, y, t))
 
     def frame(self, x: Array) -> tuple[Array, Array]:
         """Two fields of unit vectors that span the tangent planes."""

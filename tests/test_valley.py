@@ -81,8 +81,10 @@ def test_a_valley_that_leads_elsewhere_is_left_alone():
     top = int(np.argmin(np.linalg.norm(path - problem.inside(saddle), axis=1)))
     path[top] = problem.inside(saddle)
     mode = np.asarray(mm.lowest_modes(three, saddle, 1).vectors[0])
-    found, evaluations, both = valleys(problem, path, top, mode, 1e-8)
-    assert not both
+    found, evaluations, astray = valleys(problem, path, top, mode, 1e-8)
+    assert not astray[1] and problem.distance(astray[0][0], path[top]) == 0
+    middle = problem.inside(mm.relax(three, jnp.zeros(2)).state)  # that side went down to near the minimum there
+    assert problem.distance(astray[0][-1], middle) < 0.5 * problem.distance(path[top], middle)
     np.testing.assert_array_equal(found[: top + 1], path[: top + 1])
     assert np.abs(found[top + 1 : -1] - path[top + 1 : -1]).min() > 0 and evaluations > 0
     E = np.array([three(problem.outside(x)) for x in found[top:]])

@@ -1,13 +1,17 @@
 """What a search decides: when to look for the saddle, what counts as it, and when the answer is no."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 
+from mepmeta.search.beyond import Passage, dips, passage
 from mepmeta.search.result import StationaryPoint, highest, profile_of
 from mepmeta.search.scout import Scouted, laid
 from mepmeta.search.state import COARSE, Search
 from mepmeta.search.trial import OWN, tried
 
-__all__ = ["PROMINENCE", "converge"]
+__all__ = ["PROMINENCE", "TIGHTER", "Verdict", "converge", "doubt", "enough"]
 
 #: A saddle is first looked for when the residual has come to this, in units of force, and to this part of the largest
 #: so far; after a failure, when it has come to the next part of what it was.
@@ -18,51 +22,79 @@ EARLY = 40
 TIGHTER = 0.5
 #: A path is bent away from what is no saddle of index one this often.
 KICKS = 6
+#: A path turns back where the cosine between the ways from an image to its two neighbours is larger than this.
+BACK = 0.5
 #: A maximum or minimum of the profile counts when it stands out by this part of the range of energies.
 PROMINENCE = 1e-3
+#: What is said of a saddle off which the path was kicked, or a climb began.
+LEFT = "a saddle of higher index was left {} times"
 
 
-def converge(
-    search: Search, climb: bool, tol: float, over: Scouted | None = None
-) -> tuple[StationaryPoint | None, str]:
+class Verdict(NamedTuple):
+    """The saddle of the path and its mode, or None and why not; and what was found instead that is to be the path's.
+
+    That is a passage between minima that are not both ends, or minima that the path leads through.
+    """
+
+    saddle: StationaryPoint | None
+    mode: np.ndarray | None = None
+    why: str = ""
+    passage: Passage | None = None
+    between: Sequence[StationaryPoint] = ()
+
+    @property
+    def beyond(self) -> bool:
+        return self.passage is not None or len(self.between) > 0
+
+
+def converge(search: Search, climb: bool, tol: float, over: Scouted | None = None) -> Verdict:
     """Converge the band on a saddle with one negative mode: the saddle, or None and why not, as it was measured.
 
     It may be the one that a path is ``over`` already.
     """
-    if over is not None and _leads(search, over, tol):
-        saddle, why = over.trial.point, ""
-    else:
-        saddle, why = _decide(search, climb, tol)
-    if np.isfinite(search.residual) and (off := search.coarseness()) > COARSE:
-        saddle, search.too_few = None, True
-        n = search.path.shape[0]
-        why += "; " if why else ""
-        why += f"{n} images are too few: between two of them the energy is off the profile by {off:.0%} of its range; "
-        why += "pass a larger n_images"
-    return saddle, why
+    verdict = None if over is None else _leads(search, over, tol)
+    if verdict is None:
+        verdict = _decide(search, climb, tol)
+    return verdict if verdict.beyond else enough(search, verdict)
 
 
-def _leads(search: Search, over: Scouted, tol: float) -> bool:
+def enough(search: Search, verdict: Verdict) -> Verdict:
+    """The verdict on a band, if it has images enough."""
+    if not (np.isfinite(search.residual) and (off := search.coarseness()) > COARSE):
+        return verdict
+    search.too_few = True
+    why = f"{search.path.shape[0]} images are too few: between two of them the energy is off the profile by {off:.0%} "
+    why += "of its range; pass a larger n_images"
+    return Verdict(None, why=f"{verdict.why}; {why}" if verdict.why else why)
+
+
+def _leads(search: Search, over: Scouted, tol: float) -> Verdict | None:
     """Whether the valleys of a saddle lead to the ends; then they are the path, and else nothing has changed."""
-    line = search.path
+    line, (saddle, mode) = search.path, over.trial[:2]
     path, top = laid(search.problem, over, line.shape[0])
     search.take(path)
     search.hold(top)
-    if search.follow(over.trial.mode, tol * TIGHTER) and search.look() <= tol and not _doubt(search, over.trial.point):
-        return True
+    if search.follow(mode, tol * TIGHTER) and search.look() <= tol and not doubt(search, saddle):
+        return Verdict(saddle, mode, LEFT.format(1) if over.trial.left else "")
+    found = passage(search, saddle, mode) if any(search.astray) else None
     search.take(line)
-    return False
+    return None if found is None else Verdict(None, passage=found)
 
 
-def _doubt(search: Search, saddle: StationaryPoint) -> str:
-    """What of a converged path speaks against the saddle that is held: "back", "higher" or nothing."""
-    if any(search.turns_back(n) for n in 1 + np.flatnonzero(search.held)):
-        return "back"
+def doubt(search: Search, saddle: StationaryPoint, tops: Sequence[int] | None = None) -> str:
+    """What of a converged path speaks against the highest saddle that is held: "back", "higher" or nothing.
+
+    ``tops`` are the images on saddles, where others are held, too.
+    """
+    for n in 1 + np.flatnonzero(search.held) if tops is None else tops:
+        one, other = (np.ravel(search.problem.way(search.image(n), search.image(m))) for m in (n - 1, n + 1))
+        if one @ other > BACK * np.linalg.norm(one) * np.linalg.norm(other):
+            return "back"
     E = np.asarray(search.parts.energies)
     return "higher" if E[search.top] - saddle.energy > PROMINENCE * (saddle.energy - E[0]) else ""
 
 
-def _decide(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint | None, str]:
+def _decide(search: Search, climb: bool, tol: float) -> Verdict:
     """The search itself.
 
     When to look for the saddle is judged from the band: early, since a band with an image held on its saddle converges
@@ -76,11 +108,13 @@ def _decide(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint | 
         search.run(tol, at_most=1)
         next_trial = min(FIRST, EASED * max(FIRST, search.largest))  # at once on a path that is nearly there
     while True:
-        arrived = search.run(max(tol, next_trial))
+        arrived = search.run(max(tol, next_trial), at_most=np.inf if search.ends is None else search.rules.patience)
         if not np.isfinite(search.residual):
-            return None, f"the band diverged: {search.lost}"
-        if not arrived:
+            return Verdict(None, why=f"the band diverged: {search.lost}")
+        if not arrived and (search.too_few or search.steps >= search.max_steps):
             break
+        if not arrived and len(between := dips(search)):
+            return Verdict(None, between=between)
         late = search.residual <= tol
         profile = profile_of(*search.profile())
         position = highest(profile)
@@ -88,14 +122,17 @@ def _decide(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint | 
         if position in (profile.x[0], profile.x[-1]):
             if not late:
                 continue
-            return None, "the path is highest at an end: no barrier separates the ends, or that end is no minimum"
+            why = "the path is highest at an end: no barrier separates the ends, or that end is no minimum"
+            return Verdict(None, why=why)
         limits = {} if late else {"reach": OWN * profile.x[-1], "max_steps": EARLY}
         trial = tried(search, position, profile.x, tol, **limits)
+        left += trial.left
         if trial.why or (trial.far and not (late and climb)):
             if not late:
                 continue
             if kicks == KICKS:
-                return None, f"{KICKS} kicks led to no saddle with one negative mode; at the highest point, {trial.why}"
+                why = f"{KICKS} kicks led to no saddle with one negative mode; at the highest point, {trial.why}"
+                return Verdict(None, why=why)
             kicks += 1
             if trial.point.index > 1 and search.kick(trial.point.state):
                 left += 1
@@ -103,27 +140,31 @@ def _decide(search: Search, climb: bool, tol: float) -> tuple[StationaryPoint | 
                 search.bend(search.top, search.problem.way(search.image(search.top), trial.point.state))
             elif not search.kick(search.image(search.top)):
                 if trial.point.index == 0 and np.isfinite(trial.point.energy):
-                    return None, "from the highest point of the path all ways lead down: it is no barrier"
-                return None, trial.why
+                    return Verdict(None, why="from the highest point of the path all ways lead down: it is no barrier")
+                return Verdict(None, why=trial.why)
             search.run(tol, at_most=1)
             next_trial = min(FIRST, EASED * search.largest)
             continue
         saddle = trial.point
         if climb:
             search.adopt(saddle)
-            there = search.rules.valleys and search.follow(trial.mode, tol * TIGHTER) and search.look() <= tol
-            if not (there or search.run(tol)):
+            there = search.rules.valleys and search.follow(trial.mode, tol * TIGHTER)
+            if any(search.astray) and (found := passage(search, saddle, trial.mode)) is not None:
+                return Verdict(None, passage=found)
+            if not ((there and search.look() <= tol) or search.run(tol)):
                 break
-            doubt = _doubt(search, saddle)
-            if doubt == "back":
-                return None, "the path turns back at its saddle, which lies beyond an end that is no minimum"
-            if doubt == "higher" and kicks < KICKS:
+            doubts = doubt(search, saddle)
+            if doubts == "back":
+                why = "the path turns back at its saddle, which lies beyond an end that is no minimum"
+                return Verdict(None, why=why)
+            if doubts == "higher" and kicks < KICKS:
                 kicks += 1
                 search.release()
                 continue  # the path has come to lead over a higher one
-        return saddle, f"a saddle of higher index was left {left} times" if left else ""
+        return Verdict(saddle, trial.mode, LEFT.format(left) if left else "")
     if search.too_few:
-        return None, ""
+        return Verdict(None)
     if not np.isfinite(search.residual):
-        return None, f"the band diverged: {search.lost}"
-    return None, f"the residual is {search.residual * F:.1e} after {search.steps} iterations, wanted {tol * F:.1e}"
+        return Verdict(None, why=f"the band diverged: {search.lost}")
+    why = f"the residual is {search.residual * F:.1e} after {search.steps} iterations, wanted {tol * F:.1e}"
+    return Verdict(None, why=why)

@@ -13,28 +13,33 @@ from tqdm import tqdm
 from mepmeta._checks import check_untraced, known
 from mepmeta.force import Tangent
 from mepmeta.geometry import Flat, Geometry
-from mepmeta.methods import FIRE, LBFGS
+from mepmeta.methods import LBFGS
 from mepmeta.neb import NEB, NEBParams
 from mepmeta.problem import Problem, pose, tolerance
-from mepmeta.search.converge import converge
+from mepmeta.search.beyond import SAME
+from mepmeta.search.converge import PROMINENCE, Verdict, converge
 from mepmeta.search.first_path import first_path
+from mepmeta.search.pieces import over_minima
 from mepmeta.search.relaxation import Relaxed, public, relaxed
-from mepmeta.search.report import SAME, reported
+from mepmeta.search.report import reported
 from mepmeta.search.result import MEP, StationaryPoint
 from mepmeta.search.scout import LEAST, SCOUTS, scouted
-from mepmeta.search.settings import Settings, checked
+from mepmeta.search.settings import FALLBACK, Settings, checked
 from mepmeta.search.spread import spread
 from mepmeta.search.state import Rules, Search
-from mepmeta.spectra.modes import LANCZOS_STEPS
+from mepmeta.spectra.modes import LANCZOS_STEPS, lowest
 
-__all__ = ["find_mep"]
+__all__ = ["find_mep", "searched"]
 
 #: The band moves as a whole until its saddle is found; then, unless its valleys give the rest, every image by itself.
-DEFAULT, FINISH, FALLBACK = LBFGS(memory=10), LBFGS(memory=10, by_image=True), FIRE()
+DEFAULT, FINISH = LBFGS(memory=10), LBFGS(memory=10, by_image=True)
 #: Images of the path; more of them where these turn out to be too few.
 IMAGES = 14, 28, 56
 #: The residual to reach, in units of force of the problem.
 TOL = 1e-7
+#: What is said where a first path that was not tried is lower than the saddle.
+LOWER = "only one first path was tried, and the images of another one stay below, at most {:.6g} above the start: "
+LOWER += "find_meps tries several"
 
 
 def find_mep(
@@ -122,7 +127,7 @@ def find_mep(
 
     def search(energy: Callable) -> MEP:
         check_untraced("find_mep", energy)
-        return _search(energy, np.asarray(start), np.asarray(end), settings)
+        return searched(energy, np.asarray(start), np.asarray(end), settings)
 
     return search(energy) if known(energy) else _differentiated(search, energy)
 
@@ -158,7 +163,18 @@ def _never(primals: tuple, tangents: tuple) -> tuple:
     raise ValueError("second derivatives of a barrier are not supported: they need the motion of the saddle")
 
 
-def _search(energy: Callable, start: np.ndarray, end: np.ndarray, how: Settings) -> MEP:
+def searched(
+    energy: Callable,
+    start: np.ndarray,
+    end: np.ndarray,
+    how: Settings,
+    turn: np.ndarray | None = None,
+    alone: bool = True,
+) -> MEP:
+    """:func:`find_mep`, unchecked; with a ``turn``, so much of each mode of the start, along a path to that side.
+
+    A search that is ``alone`` tells of a lower first path.
+    """
     path = how.path
     if hasattr(energy, "live"):  # spins of sites without a moment have nowhere to go
         live = energy.live()[..., None]
@@ -199,23 +215,38 @@ def _search(energy: Callable, start: np.ndarray, end: np.ndarray, how: Settings)
     beta = 0.0 if how.params is None else how.params.beta * problem.units[0]
     own = how.method is None and how.params is None and how.tangent == "improved"
     rules = Rules(*methods, fallback, how.patience, how.tangent, beta, valleys=own)
-    band, over = None, None
+    band, over, points, aside = None, None, [], None
+    if turn is not None:
+        lowest_ones = lowest(problem, ends[0], 4, problem.geometry).vectors if modes is None else np.asarray(modes)
+        aside = np.tensordot(turn[: len(lowest_ones)], lowest_ones, 1).astype(ends[0].dtype)
+    minima = known_ends if own and how.climb and reached and how.relax_endpoints else None
     for images in IMAGES if how.n_images is None and path is None else (how.n_images,):
-        line = first_path(problem, *ends, images, modes) if path is None else problem.inside(path, axis=1)
+        line, other = problem.inside(path, axis=1) if path is not None else None, np.inf
+        if line is None:
+            line, other = first_path(problem, *ends, images, modes, aside)
         line = _between(ends, line)
         wanted = tolerance(how.tol, TOL, problem, line.dtype)
         with tqdm(total=how.max_steps, disable=not how.progress, desc="band") as bar:
-            saddle, why, few, last = None, "both ends relax into the same minimum" if together else "", None, band
+            few, last = None, band
+            verdict = Verdict(None, why="both ends relax into the same minimum" if together else "")
             go = reached and not together
             try:
                 if go and own and how.climb and last is None and line.shape[0] >= LEAST:
-                    few = Search(problem, spread(problem, line, SCOUTS), rules, how.max_steps // 2, bar)
+                    few = Search(problem, spread(problem, line, SCOUTS), rules, how.max_steps // 2, bar, ends=minima)
                     over = scouted(few, line, wanted)
-                band = Search(problem, line, rules, how.max_steps, bar, few or band)
+                band = Search(problem, line, rules, how.max_steps, bar, few or band, minima)
                 if go:
-                    saddle, why = converge(band, how.climb, wanted, over)
+                    verdict = converge(band, how.climb, wanted, over)
+                if verdict.beyond:
+                    given = None if how.n_images is None and path is None else (line.shape[0],)
+                    if found := over_minima(band, verdict, wanted, given):
+                        band, verdict, points = found
+                        break
+                    band.ends, minima = None, None  # the band alone
+                    band.take(line)
+                    verdict = converge(band, how.climb, wanted)
             except KeyboardInterrupt:
-                why = "interrupted"
+                verdict = Verdict(None, why="interrupted")
                 # What it has is the last band that has moved, and the counts of the scouts.
                 band = next((b for b in (band, last) if b is not None and b.parts is not None), band)
                 if band is None:
@@ -225,9 +256,14 @@ def _search(energy: Callable, start: np.ndarray, end: np.ndarray, how: Settings)
         if not band.too_few or band.steps >= how.max_steps:
             break
     band.evaluations += evaluations
-    if saddle is not None and known_ends is None:
+    notes.append(verdict.why)
+    if verdict.saddle is not None and known_ends is None:
         known_ends = [band.described(x, 0.0) for x in ends]
-    return reported(band, saddle, [*notes, why], wanted, known_ends)
+    if verdict.saddle is not None and alone:
+        top, bottom = verdict.saddle.energy, known_ends[0].energy
+        if top - other > PROMINENCE * (top - bottom):
+            notes.append(LOWER.format((other - bottom) * problem.units[0]))
+    return reported(band, verdict.saddle, notes, wanted, known_ends, points)
 
 
 def _as_point(problem: Problem, x: Array, r: Relaxed) -> StationaryPoint:

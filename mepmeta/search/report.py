@@ -1,26 +1,35 @@
 """What a search has found, told to its caller: every stationary point on the path, and how it ended."""
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 import numpy as np
 
 from mepmeta.paths import arc_length
 from mepmeta.problem import Problem
+from mepmeta.search.beyond import SAME
 from mepmeta.search.converge import PROMINENCE
 from mepmeta.search.result import MEP, StationaryPoint, extrema, highest, profile_of
 from mepmeta.search.state import Search
 
-__all__ = ["SAME", "reported"]
+__all__ = ["reported"]
 
 #: An extremum of the profile this near to the saddle, in distances between images, is the saddle.
 NEARBY = 0.5
-#: Two states closer than this part of the unit are one.
-SAME = 1e-3
 
 
 def reported(
-    search: Search, saddle: StationaryPoint | None, notes: list[str], tol: float, ends: list[StationaryPoint]
+    search: Search,
+    saddle: StationaryPoint | None,
+    notes: list[str],
+    tol: float,
+    ends: list[StationaryPoint],
+    inner: Sequence[StationaryPoint] = (),
 ) -> MEP:
-    """The result of a search, in the arrays and units of the caller, with all stationary points on the path."""
+    """The result of a search, in the arrays and units of the caller, with all stationary points on the path.
+
+    ``inner`` ones are known, of a path with images held on them.
+    """
     problem, path, points, interpolated = search.problem, search.seen, [], 0.0
     if search.parts is None:  # nothing was iterated
         energies = np.asarray(problem.energies(path))
@@ -32,18 +41,20 @@ def reported(
         interpolated, top = float(profile(highest(profile)) - energies[0]), search.top
     if saddle is not None:
         held = 1 + np.flatnonzero(np.asarray(search.held))
-        if held.size:  # the image that became the saddle
+        if held.size and not inner:  # the image that became the saddle
             saddle = saddle._replace(position=float(position[held[0]]))
+        inner = list(inner) or [saddle]
         points, before = [ends[0], ends[1]._replace(position=float(position[-1]))], energies[0]
         for turn in extrema(profile, PROMINENCE * np.ptp(energies)):
             higher, before = profile(turn) > before, profile(turn)
-            if abs(turn - saddle.position) < NEARBY * position[-1] / position.size:
-                points.append(saddle)
+            known = min(inner, key=lambda p: abs(turn - p.position))
+            if abs(turn - known.position) < NEARBY * position[-1] / position.size:
+                points.append(known)
                 continue
             point = search.refined(search.at(turn, position), climb=bool(higher), tol=tol)
             if point.ended == "converged":
                 # Where images are far apart a profile may turn where the energy does not.
-                if min(problem.distance(point.state, p.state) for p in [*points, saddle]) > SAME:
+                if min(problem.distance(point.state, p.state) for p in [*points, *inner]) > SAME:
                     points.append(search.described(point.state, turn))
             else:
                 at = turn * problem.units[1]

@@ -13,7 +13,7 @@ from jax import Array
 
 from mepmeta.magnets.files import ovf
 
-__all__ = ["MEP", "StationaryPoint"]
+__all__ = ["MEP", "Crossing", "StationaryPoint"]
 
 
 class StationaryPoint(NamedTuple):
@@ -36,6 +36,28 @@ class StationaryPoint(NamedTuple):
     eigenvalues: np.ndarray
     index: int
     zero_modes: int
+
+
+class Crossing(NamedTuple):
+    """One step of a path: out of a minimum, over one saddle, into the next minimum.
+
+    Args:
+        before, saddle, after: the three stationary points.
+    """
+
+    before: StationaryPoint
+    saddle: StationaryPoint
+    after: StationaryPoint
+
+    @property
+    def barrier(self) -> float:
+        """Energy of the saddle above the minimum before it."""
+        return self.saddle.energy - self.before.energy
+
+    @property
+    def reverse_barrier(self) -> float:
+        """Energy of the saddle above the minimum after it."""
+        return self.saddle.energy - self.after.energy
 
 
 @dataclass(frozen=True)
@@ -83,6 +105,29 @@ class MEP:
     methods: tuple[tuple[str, int], ...]
     converged: bool
     message: str
+
+    @property
+    def crossings(self) -> tuple[Crossing, ...]:
+        """The steps of the path in order, one for each saddle on it; none where it has not converged.
+
+        Each has a barrier and a rate of its own, ``mm.transition_rate(energy, c.before.state, c.saddle.state, ...)``.
+        """
+        marks = [k for k, p in enumerate(self.points) if p.index == 0]
+        return tuple(
+            Crossing(self.points[i], max(self.points[i + 1 : j], key=lambda p: p.energy), self.points[j])
+            for i, j in zip(marks[:-1], marks[1:], strict=True)
+            if j > i + 1
+        )
+
+    @property
+    def slowest(self) -> Crossing | None:
+        """The step with the largest barrier of its own; None where the path has not converged.
+
+        At a temperature low enough it has the smallest rate of all. It need not be the step over the highest saddle:
+        out of a deep minimum a lower saddle may be farther up. How often the system goes back before it takes the
+        step is no part of this; for that, solve the rate equations with the rates of all crossings, both ways.
+        """
+        return max(self.crossings, key=lambda c: c.barrier, default=None)
 
     def profile(self, position: np.ndarray) -> np.ndarray:
         """Energy at distances along the path: the cubic through energies and slopes of the neighbouring images."""

@@ -12,7 +12,7 @@ from mepmeta.problem import Problem
 from mepmeta.search.result import highest, profile_of
 from mepmeta.search.spread import along, places, spread
 from mepmeta.search.state import Search
-from mepmeta.search.trial import Trial, tried
+from mepmeta.search.trial import GLANCE, Trial, tried
 
 __all__ = ["LEAST", "SCOUTS", "Scouted", "laid", "scouted"]
 
@@ -22,8 +22,6 @@ SCOUTS, LEAST = 5, 8
 #: residual, in units of force, at which they look for the saddle, by what it falls after a failure, and the iterations
 #: that they have for it.
 LOOKS, WITHIN, ROUGHLY, EASED, SCOUTING = 3, 1.0, 0.03, 0.5, 50
-#: Gradients of a climb, beside those of its modes.
-GLANCE = 100
 #: The saddle may be off the highest point by the first part of the length of the path; it is not one of the ends, to
 #: the second part.
 AROUND, APART = 0.2, 1e-3

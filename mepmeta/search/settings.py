@@ -18,29 +18,33 @@ from mepmeta._checks import (
     check_untraced,
 )
 from mepmeta.force import TANGENTS, Tangent
-from mepmeta.geometry import Geometry
+from mepmeta.geometry import Flat, Geometry
+from mepmeta.methods import FIRE
 from mepmeta.neb import NEBParams
 
-__all__ = ["Settings", "checked"]
+__all__ = ["FALLBACK", "Settings", "checked"]
+
+#: The method that takes turns with the first one.
+FALLBACK = FIRE()
 
 
 class Settings(NamedTuple):
     """The arguments of :func:`~mepmeta.search.mep.find_mep`."""
 
-    geometry: Geometry
-    n_images: int | None
-    path: Array | None
-    method: Any
-    fallback: Any
-    patience: int
-    params: NEBParams | None
-    tangent: Tangent | None
-    climb: bool
-    relax_endpoints: bool
-    endpoint_tol: float | None
-    tol: float | None
-    max_steps: int
-    progress: bool
+    geometry: Geometry = Flat()
+    n_images: int | None = None
+    path: Array | None = None
+    method: Any = None
+    fallback: Any = FALLBACK
+    patience: int = 200
+    params: NEBParams | None = None
+    tangent: Tangent | None = None
+    climb: bool = True
+    relax_endpoints: bool = True
+    endpoint_tol: float | None = None
+    tol: float | None = None
+    max_steps: int = 5000
+    progress: bool = True
 
 
 def checked(energy: Callable, start: Array, end: Array, how: Settings) -> tuple[Callable, Settings]:

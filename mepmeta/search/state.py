@@ -1,5 +1,6 @@
 """A search under way: the band between its chunks of iterations, the looks it takes, and the counts."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -28,8 +29,6 @@ LATE = 300
 KICK = 0.3
 #: The saddle is refined to this part of the tolerance of the path.
 SHARPER = 1e-3
-#: A path turns back where the cosine between the ways from an image to its two neighbours is larger than this.
-BACK = 0.5
 #: Half-way between two images the energy may be off the profile by this part of its range; beyond, images are too few.
 COARSE = 0.25
 
@@ -57,9 +56,11 @@ class Search:
         max_steps: int,
         bar: tqdm,
         before: "Search | None" = None,
+        ends: Sequence[StationaryPoint] | None = None,
     ):
         self.problem, self.path, self.rules, self.max_steps, self.bar = problem, path, rules, max_steps, bar
         self.residual, self.largest = np.inf, 0.0
+        self.ends, self.astray = ends, [[], []]  # minima at the ends, if they are; the valleys that lead elsewhere
         if before is None:
             # Off the middle: there a first path may lead through what is hard, and far away from the saddle.
             curvature = float(largest_curvature(problem, np.asarray(path)[path.shape[0] // 4], problem.geometry))
@@ -67,11 +68,16 @@ class Search:
             self.stiffness = self._real(max(1.0, curvature) if np.isfinite(curvature) and rules.beta == 0 else 1.0)
             self.steps, self.evaluations, self.history, self.used = 0, 2 * LANCZOS_STEPS, [], []
         else:  # of another band for the same path
-            self.steps, self.evaluations, self.stiffness = before.steps, before.evaluations, before.stiffness
-            self.history, self.used = [*before.history], [*before.used]
+            self.stiffness = before.stiffness
+            self.count(before)
         self.seen, self.parts = path, None  # a path, and the parts that belong to it
         self.lost, self._off, self._half, self._at_ends = "", None, None, None
         self.release()
+
+    def count(self, before: "Search") -> None:
+        """Count on from another search."""
+        self.steps, self.evaluations = before.steps, before.evaluations
+        self.history, self.used = [*before.history], [*before.used]
 
     def _real(self, x: float) -> np.ndarray:
         return np.asarray(x, self.path.dtype)
@@ -221,18 +227,24 @@ class Search:
         self.path = path
         self.hold(n)
 
-    def hold(self, n: int) -> None:
-        """Keep image n, and no other, where it is."""
+    def hold(self, *images: int) -> None:
+        """Keep these images, and no others, where they are."""
         self.release()
-        self.held[n - 1] = True
+        self.held[np.array(images) - 1] = True
         self.restart()
 
-    def follow(self, mode: np.ndarray, tol: float) -> bool:
-        """Put the images into the valleys on both sides of the saddle that is held; whether both lead to the ends."""
-        self.path, count, both = valleys(self.problem, self.path, 1 + int(np.argmax(self.held)), mode, tol)
-        self.evaluations += count
+    def follow(self, mode: np.ndarray, tol: float, first: int = 0, last: int | None = None) -> bool:
+        """Put images into the valleys on both sides of the saddle that is held; whether both lead to the ends.
+
+        The ends are those of the path, or images ``first`` and ``last`` of it, with one that is held between them.
+        """
+        path = np.array(self.path)
+        last = path.shape[0] - 1 if last is None else last
+        top = 1 + int(np.argmax(self.held[first : last - 1]))
+        path[first : last + 1], count, self.astray = valleys(self.problem, path[first : last + 1], top, mode, tol)
+        self.path, self.evaluations = path, self.evaluations + count
         self._begin(self.method)
-        return both
+        return not any(self.astray)
 
     def look(self) -> float:
         """The residual of the path as it is."""
@@ -248,14 +260,15 @@ class Search:
 
     def kick(self, x: Array) -> bool:
         """Bend the path along the lowest mode of x that is not the path's own; False where there is none."""
+        aside = self.aside(x)
+        if aside is not None:
+            self.bend(self.top, self.problem.way(x, aside))
+        return aside is not None
+
+    def aside(self, x: Array) -> Array | None:
+        """The state off x along its lowest mode that is not the path's own; None where there is none."""
         modes = self.modes(x)
         along = np.ravel(np.asarray(self.parts.unit)[self.top - 1])
         others = [v for v in modes.vectors[: modes.negative] if (np.ravel(v) @ along) ** 2 < 0.5]
-        if others:
-            self.bend(self.top, self.problem.way(x, downhill(self.problem, x, others[0], KICK)))
-        return bool(others)
-
-    def turns_back(self, n: int) -> bool:
-        """Whether the ways from an image to its two neighbours lead the same way."""
-        one, other = (np.ravel(self.problem.way(self.image(n), self.image(m))) for m in (n - 1, n + 1))
-        return bool(one @ other > BACK * np.linalg.norm(one) * np.linalg.norm(other))
+        size = KICK * min(1.0, float(np.sum(self.parts.lengths)))
+        return downhill(self.problem, x, others[0], size) if others else None

@@ -26,10 +26,13 @@ ALIKE = 0.9
 NEARER, FARTHER, ROUNDS, UNEVEN = 0.5, 1.4, 3, 3.0
 
 
-def valleys(problem: Problem, path: Array, top: int, mode: Array, tol: float) -> tuple[np.ndarray, int, bool]:
+def valleys(
+    problem: Problem, path: Array, top: int, mode: Array, tol: float
+) -> tuple[np.ndarray, int, list[list[np.ndarray]]]:
     r"""The path with its images in the valleys of a saddle, where these lead to its ends.
 
-    And the gradients computed, and whether both valleys do; of a side without images nothing is known.
+    And the gradients computed, and for each side the images down a valley that leads elsewhere, from the saddle on,
+    none where it leads to the end; of a side without images nothing is known.
 
     .. math:: \partial E(x_n) \parallel \tau_n,\qquad \mathrm{dist}(x_n, x_{n-1}) = d
 
@@ -41,17 +44,18 @@ def valleys(problem: Problem, path: Array, top: int, mode: Array, tol: float) ->
 
     Source: :cite:t:`muller1979`, :cite:t:`gonzalez1989`.
     """
-    path, evaluations, both = np.array(path), 0, True
+    path, evaluations, astray = np.array(path), 0, []
     for side in (path[top::-1], path[top:]):  # views, from the saddle down
-        found, count = _valley(problem, side, mode, tol) if len(side) > 2 else (None, 0)
-        evaluations, both = evaluations + count, both and found is not None
+        found, count, way = _valley(problem, side, mode, tol) if len(side) > 2 else (None, 0, [np.array(side[0])])
+        evaluations += count
+        astray.append([] if found is not None else way)
         if found is not None:
             side[:] = found
-    return path, evaluations, both
+    return path, evaluations, astray
 
 
-def _valley(problem: Problem, path: np.ndarray, mode: Array, tol: float) -> tuple[np.ndarray | None, int]:
-    """Of one side; None where the valley leads elsewhere."""
+def _valley(problem: Problem, path: np.ndarray, mode: Array, tol: float) -> tuple[np.ndarray | None, int, list]:
+    """Of one side; None where the valley leads elsewhere. And the last way down."""
     guess, evaluations, best = path, 0, (np.log(UNEVEN), None)
     for _ in range(ROUNDS):
         way, d, count, found = _down(problem, guess, mode, tol)
@@ -66,7 +70,7 @@ def _valley(problem: Problem, path: np.ndarray, mode: Array, tol: float) -> tupl
                 break
         # The length of the valley is known now.
         guess = spread(problem, [*way, path[-1]], len(path))
-    return best[1], evaluations
+    return best[1], evaluations, way
 
 
 def _down(problem: Problem, guess: np.ndarray, mode: Array, tol: float) -> tuple[list, float, int, bool]:
@@ -74,7 +78,7 @@ def _down(problem: Problem, guess: np.ndarray, mode: Array, tol: float) -> tuple
 
     The images, the last distance, gradients computed, and whether all were found.
     """
-    end, way, evaluations, before = guess[-1], [guess[0]], 1, None
+    end, way, evaluations, before = guess[-1], [np.array(guess[0])], 1, None
     level = problem.look(guess[0])[0]
     lengths = [problem.distance(x, y) for x, y in zip(guess[:-1], guess[1:], strict=True)]
     for n in range(1, len(guess) - 1):
