@@ -11,7 +11,15 @@ from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
 from jax.tree_util import register_pytree_node_class
 
-from mepmeta._checks import check_option, check_positive, check_shape, known
+from mepmeta._checks import (
+    check_floats,
+    check_numbers,
+    check_option,
+    check_positive,
+    check_shape,
+    check_wraps,
+    constant,
+)
 from mepmeta.energies import Summand
 from mepmeta.magnets.ewald import dipole_sums
 from mepmeta.magnets.lattices import VECTORS
@@ -109,29 +117,23 @@ class Dipolar(Summand):
         basis: Sequence[Sequence[float]] | None = None,
         prefactor: float = PREFACTOR,
     ):
-        self.shape = tuple(shape)
-        check_shape(self.shape)
+        self.shape = check_shape(shape)
         check_positive(a=a, prefactor=prefactor)
         if isinstance(vectors, str):
             check_option("vectors", vectors, tuple(VECTORS))
             vectors = VECTORS[vectors]
         cells = self.shape if basis is None else self.shape[:-1]
         d = len(cells)
-        vectors = np.array(vectors, float)
+        vectors = check_numbers("vectors", vectors)
         if vectors.shape != (d, 3) or not 1 <= d <= 3 or not np.linalg.matrix_rank(vectors) == d:
             raise ValueError(f"vectors must be {d} independent ones of three components, 1 to 3 of them, got {vectors}")
-        atoms = np.zeros((1, 3)) if basis is None else np.array(basis, float)
+        atoms = np.zeros((1, 3)) if basis is None else check_numbers("basis", basis)
         if atoms.shape != ((1, 3) if basis is None else (self.shape[-1], 3)) or not np.all(np.isfinite(atoms)):
             raise ValueError(f"basis must be places of the {self.shape[-1]} atoms in a cell, (b, 3), got {basis}")
-        wrap = [periodic] * d if isinstance(periodic, (bool, np.bool_)) else list(periodic)
-        if len(wrap) != d:
-            raise ValueError(f"periodic must be True, False or {d} of them, got {periodic}")
-        self.periodic = tuple(bool(p) for p in wrap)
-        self.moments = jnp.asarray(moments, moments.dtype if hasattr(moments, "dtype") else float)
-        if self.moments.shape not in ((), self.shape) or not jnp.issubdtype(self.moments.dtype, jnp.floating):
+        self.periodic = wrap = check_wraps(periodic, d)
+        self.moments = constant("moments", moments)
+        if self.moments.shape not in ((), self.shape):
             raise ValueError(f"moments must be floats of shape () or {self.shape}, got shape {self.moments.shape}")
-        if known(self.moments) and not np.all(np.isfinite(self.moments)):
-            raise ValueError("moments must be finite")
         sizes = [n if p else sp.fft.next_fast_len(2 * n - 1, real=True) for n, p in zip(cells, wrap, strict=True)]
         # The longest axis is the last one to be transformed, of which half is kept.
         order = sorted(range(d), key=lambda axis: sizes[axis])
@@ -192,11 +194,10 @@ class Dipolar(Summand):
         return [(-values[:, k] * np.broadcast_to(moments, self.shape) ** 2 / 2, every[..., k, :]) for k in range(3)]
 
     def __call__(self, S: Array) -> Array:
+        check_floats("the state", S)
         expected = (*self.shape, 3) if self._axis_of_components else (3, *self.shape)
         if jnp.shape(S) != expected:
             raise ValueError(f"this dipolar energy takes a state of shape {expected}, got {jnp.shape(S)}")
-        if not jnp.issubdtype(jnp.result_type(S), jnp.floating):
-            raise ValueError(f"a state holds floats, got {jnp.result_type(S)}")
         S = jnp.moveaxis(S, self._axis_of_components, 0)
         constants = jax.tree.map(lambda c: c.astype(S.dtype), self.tree_flatten()[0])
         return _energy((self._sizes, self._axes), constants, S)
