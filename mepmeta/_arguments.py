@@ -25,6 +25,7 @@ __all__ = [
     "check_option",
     "check_wraps",
     "constant",
+    "is_row",
     "known",
     "rows_of",
     "shown",
@@ -94,8 +95,9 @@ def check_floats(name: str, x: Any, kind: str = "a float array") -> None:
     """An array of single or double precision, not empty; finite where that is known."""
     array = isinstance(x, (jax.Array, np.ndarray, np.floating)) and not isinstance(x, (np.ma.MaskedArray, np.matrix))
     if not array or x.dtype not in (np.float32, np.float64) or not np.dtype(x.dtype).isnative:
-        got = getattr(x, "dtype", type(x).__name__) if not isinstance(x, np.ma.MaskedArray) else "a masked array"
-        raise ValueError(f"{name} must be {kind}, of float32 or float64, got {got}")
+        got = str(getattr(x, "dtype", type(x).__name__)) if not isinstance(x, np.ma.MaskedArray) else "a masked array"
+        precision = " of single or double precision" if "float" in got or ">" in got else ""
+        raise ValueError(f"{name} must be {kind}{precision}, got {got}")
     if 0 in np.shape(x):
         raise ValueError(f"{name} must hold numbers, got an array of shape {np.shape(x)}")
     if known(x) and not np.all(np.isfinite(x)):
@@ -114,10 +116,16 @@ def check_option(name: str, value: Any, options: tuple[str, ...]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {shown(value)}")
 
 
+def is_row(value: Any) -> bool:
+    """Whether a value is a list, or an array with an axis, of whatever; a text is none."""
+    row = isinstance(value, (Sequence, np.ndarray, jax.Array)) and not isinstance(value, (str, bytes))
+    return row and np.ndim(value) > 0 if hasattr(value, "ndim") else row
+
+
 def whole_numbers(value: Any) -> tuple[int, ...] | None:
     """Whole numbers in a row as plain ones, or one of them; None where it is something else."""
     one = isinstance(value, (int, np.integer))
-    row = (value,) if one else value if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str) else ()
+    row = (value,) if one else value if is_row(value) else ()
     fine = [isinstance(n, (int, np.integer)) and not isinstance(n, bool) and abs(int(n)) <= MOST for n in row]
     return tuple(map(int, row)) if fine and all(fine) else None
 
@@ -132,7 +140,7 @@ def check_answers(**answers: Any) -> None:
 def check_wraps(periodic: Any, axes: int) -> tuple[bool, ...]:
     """Whether each axis is periodic, from one answer or one for each."""
     answers = [periodic] * axes if isinstance(periodic, (bool, np.bool_)) else periodic
-    if not isinstance(answers, (Sequence, np.ndarray)) or isinstance(answers, str) or len(answers) != axes:
+    if not is_row(answers) or len(answers) != axes:
         raise ValueError(f"periodic must be True, False or {axes} of them, got {shown(periodic)}")
     for answer in answers:
         check_answers(periodic=answer)
@@ -175,10 +183,9 @@ def constant(name: str, value: Any, dtype: Any = float) -> Array:
 
 def rows_of(name: str, rows: Any, what: str, lengths: Iterable[int]) -> list[tuple]:
     """Rows of so many entries, as tuples."""
-    fine = isinstance(rows, (Sequence, np.ndarray)) and not isinstance(rows, (str, bytes))
-    if not fine or not all(isinstance(row, (Sequence, np.ndarray)) for row in rows):
+    if not is_row(rows):
         raise ValueError(f"{name} must be a list of {what}, got {shown(rows)}")
     for row in rows:
-        if isinstance(row, str) or len(row) not in lengths:
+        if not is_row(row) or len(row) not in lengths:
             raise ValueError(f"{name} must be a list of {what}, got among them {shown(row)}")
     return [tuple(row) for row in rows]

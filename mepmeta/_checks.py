@@ -87,15 +87,14 @@ def check_geometry(geometry: Any) -> None:
         raise ValueError(f"geometry must be Flat() or Spheres(), or an object with their methods, got {got}")
 
 
-def check_state(x: Array, name: str, geometry: Any = None, *, axes: int = 0) -> None:
-    """A state is a float array, finite, with at least so many axes; one of the geometry, if that is given."""
+def check_state(x: Array, name: str, geometry: Any = Flat(), *, axes: int = 0) -> None:
+    """A state is a float array, finite, with at least so many axes, and one of the geometry."""
     check_floats(name, x)
     if jnp.ndim(x) < axes:
         raise ValueError(f"{name} must be an array with one axis or more, its last one the coordinates")
-    if geometry is not None:
-        check_geometry(geometry)
-        if known(x):
-            geometry.check(np.asarray(x), name)
+    check_geometry(geometry)
+    if known(x):
+        geometry.check(np.asarray(x), name)
 
 
 def check_path(path: Array, geometry: Any) -> None:

@@ -10,10 +10,14 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial, all_leaves, register_pytree_node_class
 
-from mepmeta._arguments import check_floats, check_number, shown
+from mepmeta._arguments import check_floats, check_number, known, shown
 from mepmeta._vectorised import sine_cosine
 
 __all__ = ["Sum", "Summand", "single_spin"]
+
+
+#: Angles beyond this, radian, are known to less than a millionth of a turn.
+FAR = 1e9
 
 
 def _single_spin(K1: Array, K2: Array, x: Array) -> Array:
@@ -21,6 +25,8 @@ def _single_spin(K1: Array, K2: Array, x: Array) -> Array:
     x = jnp.asarray(x)
     if x.shape != (2,):
         raise ValueError(f"single_spin takes one state (theta, phi) of shape (2,), got shape {x.shape}")
+    if known(x) and np.max(np.abs(x)) > FAR:
+        raise ValueError(f"the angles of single_spin must be below {FAR:g}: others have no digits left, got {shown(x)}")
     # Slices, not elements: the derivative of a slice leaves the paths of a batch side by side.
     (z, equator), (_, cos_phi) = sine_cosine(x[:1]), sine_cosine(x[1:])
     return jnp.squeeze(-K1 * (equator * cos_phi) ** 2 - K2 * z**2)

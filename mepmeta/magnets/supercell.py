@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from mepmeta._arguments import is_row
 from mepmeta._checks import check_shape, check_wraps
 
 __all__ = ["cells_of", "closed", "folded", "repeated"]
@@ -15,8 +16,7 @@ def cells_of(cells: int | Sequence[int] | None) -> tuple[int, ...]:
     """Numbers of cells along one to three axes."""
     if cells is None:
         raise ValueError("how many cells? The file does not say: give them, as (30, 30)")
-    one = isinstance(cells, (int, np.integer)) and not isinstance(cells, bool)
-    cells = check_shape((cells,) if one else cells)
+    cells = check_shape(cells if is_row(cells) else (cells,))
     if len(cells) > 3:
         raise ValueError(f"a crystal has one to three axes of cells, got {cells}")
     return cells
@@ -26,8 +26,7 @@ def closed(periodic: bool | Sequence[bool] | None, axes: int) -> tuple[bool, ...
     """Whether each axis closes: True where nothing is said; of answers for three axes the first count."""
     if periodic is None:
         return (True,) * axes
-    three = isinstance(periodic, (tuple, list, np.ndarray)) and np.shape(periodic) == (3,)
-    return check_wraps(periodic, 3 if three else axes)[:axes]
+    return check_wraps(periodic, 3 if is_row(periodic) and len(periodic) == 3 else axes)[:axes]
 
 
 def folded(couplings: Sequence, cells: tuple[int, ...], periodic: tuple[bool, ...]) -> dict[tuple, Terms]:

@@ -91,7 +91,10 @@ class TransitionRate:
         return attempts * np.exp(-self.barrier / np.asarray(temperature, float))
 
     def lifetime(self, temperature: float | np.ndarray) -> np.ndarray:
-        r"""Mean time :math:`1/\kappa` until the transition, by Langer's theory."""
+        r"""Mean time :math:`1/\kappa` until the transition, by Langer's theory.
+
+        Infinite where the rate is less than any number.
+        """
         with np.errstate(divide="ignore"):
             return 1 / self.rate(temperature)
 

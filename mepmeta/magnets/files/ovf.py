@@ -69,7 +69,7 @@ def save(
         data: "binary 8", which keeps every digit, "binary 4" or "text", which keeps them, too.
 
     Raises:
-        ValueError: for an array that is not of vectors, or not finite; an unknown ``data``.
+        ValueError: for an array that is not of vectors, or not finite, or with a vector that is zero; an unknown ``data``.
     """
     check_option("data", data, ("binary 8", "binary 4", "text"))
     check_count("atoms", atoms)
@@ -80,6 +80,8 @@ def save(
     band = listed or S.ndim > 3 if band is None else band
     if S.ndim < 2 + band or S.ndim > 5 + band or S.shape[-1] != 3 or 0 in S.shape or not np.all(np.isfinite(S)):
         raise ValueError(f"a state is finite vectors (*cells, 3), and a band (P, *cells, 3), got shape {S.shape}")
+    if not np.all(np.any(S != 0, axis=-1)):
+        raise ValueError("a vector of the states is zero, and has no direction")
     images = S if band else S[None]
     shape = images.shape[1:-1]
     atoms = shape[-1] if len(shape) == 4 else atoms
