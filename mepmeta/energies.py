@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial, all_leaves, register_pytree_node_class
 
-from mepmeta._arguments import check_floats, check_number, known, shown
+from mepmeta._arguments import check_floats, check_number, check_numbers, known, shown
 from mepmeta._vectorised import sine_cosine
 
 __all__ = ["Sum", "Summand", "single_spin"]
@@ -21,7 +21,9 @@ FAR = 1e9
 
 
 def _single_spin(K1: Array, K2: Array, x: Array) -> Array:
-    check_floats("the state of single_spin", x)
+    x = check_numbers("the state of single_spin", x) if isinstance(x, (tuple, list)) and known(x) else x
+    if not isinstance(x, (tuple, list)):
+        check_floats("the state of single_spin", x)
     x = jnp.asarray(x)
     if x.shape != (2,):
         raise ValueError(f"single_spin takes one state (theta, phi) of shape (2,), got shape {x.shape}")

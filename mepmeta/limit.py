@@ -58,7 +58,7 @@ def rate_limit(
         :math:`\rho_\infty`, scalar; above 1 the iteration does not converge to this path.
 
     Raises:
-        ValueError: for a bad path, energy or metaparameter, an energy that is not finite there, and under ``jit`` or ``vmap``.
+        ValueError: for a bad path, energy or metaparameter, or one that is not finite; under ``jit`` or ``vmap``.
 
     >>> import jax.numpy as jnp, mepmeta as mm
     >>> mep = mm.straight_path(jnp.array([0.0, 0.0]), jnp.array([0.0, jnp.pi]), 11)

@@ -69,14 +69,14 @@ def save(
         data: "binary 8", which keeps every digit, "binary 4" or "text", which keeps them, too.
 
     Raises:
-        ValueError: for an array that is not of vectors, or not finite, or with a vector that is zero; an unknown ``data``.
+        ValueError: for an array that is not of vectors, not finite, or with a zero vector; an unknown ``data``.
     """
     check_option("data", data, ("binary 8", "binary 4", "text"))
     check_count("atoms", atoms)
     if band is not None:
         check_answers(band=band)
     listed = isinstance(states, (list, tuple)) and np.ndim(states[0] if states else 0) > 1
-    S = check_numbers("states", states)
+    S = check_numbers("a state", states, wanted="finite vectors (*cells, 3)")
     band = listed or S.ndim > 3 if band is None else band
     if S.ndim < 2 + band or S.ndim > 5 + band or S.shape[-1] != 3 or 0 in S.shape or not np.all(np.isfinite(S)):
         raise ValueError(f"a state is finite vectors (*cells, 3), and a band (P, *cells, 3), got shape {S.shape}")
