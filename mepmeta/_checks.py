@@ -143,15 +143,17 @@ def check_energy(
     image = jax.ShapeDtypeStruct(states.shape[axes:], states.dtype)
     try:
         energy = traced(energy, image)
-        out = jax.eval_shape(energy, image)
+        parts = energy.parts if hasattr(energy, "each") else (energy,)  # of a sum, all its parts are energies
+        outs = [jax.eval_shape(part, image) for part in parts]
     except Exception as error:  # of whatever kind: it is the function of somebody else
         said = str(error) or type(error).__name__
         raise ValueError(
             f"the energy does not take an image of shape {image.shape}: {said}. "
             "An energy is written with jax.numpy, with jnp.where in place of if"
         ) from error
-    if getattr(out, "shape", None) != () or out.dtype not in (np.float32, np.float64):
-        raise ValueError(f"the energy must map an image of shape {image.shape} to a float scalar, got {out}")
+    for out in outs:
+        if getattr(out, "shape", None) != () or out.dtype not in (np.float32, np.float64):
+            raise ValueError(f"the energy must map an image of shape {image.shape} to a float scalar, got {out}")
     return energy
 
 

@@ -157,6 +157,12 @@ def test_a_bad_energy_is_refused_in_words(call, energy, words):
     assert fuzz.in_words(error.value)
 
 
+def test_every_part_of_a_sum_is_an_energy():
+    for part in (lambda x: 1, lambda x: jnp.sum(x) > 0, lambda x: x[:1]):
+        with pytest.raises(ValueError, match="to a float scalar, got"):
+            mm.barrier(mm.Sum(SPIN, part), LINE)
+
+
 def test_an_energy_of_spins_is_not_taken_in_flat_coordinates():
     """Chords of the sphere would be taken for the way between spins, and the barrier be a wrong number."""
     film = mm.Heisenberg((4, 4), mm.nearest_neighbours("square", 1.0))
