@@ -111,7 +111,7 @@ def perturbed_path(key: Array, path: Array, amplitude: float | Array = 0.05) -> 
 
     Source: Section 3 of :cite:t:`bushuev2020`: "no more than 5% of the path length".
     """
-    return _perturbed(key, _check_ensemble(key, path, amplitude), amplitude)
+    return _finite(_perturbed(key, _check_ensemble(key, path, amplitude), amplitude))
 
 
 @compiled
@@ -145,7 +145,7 @@ def bent_path(key: Array, path: Array, amplitude: float | Array = 0.1) -> Array:
     path = _check_ensemble(key, path, amplitude)
     if known(path) and np.array_equal(path[0], path[-1]):
         raise ValueError("the ends of the path coincide: there is no direction to bend it across")
-    return _bent(key, path, amplitude)
+    return _finite(_bent(key, path, amplitude))
 
 
 @compiled
@@ -217,6 +217,14 @@ def bent(path: Array, top: int, v: Array, geometry: Geometry) -> Array:
 def _moved(path: Array, weight: Array, v: Array, geometry: Geometry) -> Array:
     move = lambda x, w: geometry.retract(x, geometry.project(x, w * v))  # noqa: E731
     return path.at[1:-1].set(jax.vmap(move)(path, weight)[1:-1])
+
+
+def _finite(path: Array) -> Array:
+    if known(path) and not np.all(np.isfinite(path)):
+        raise ValueError(
+            "the path is too short or too long, or its amplitude too large: squares of its numbers are none"
+        )
+    return path
 
 
 def _check_ensemble(key: Array, path: Array, amplitude: float | Array) -> Array:
