@@ -174,7 +174,7 @@ CENTRE += bad([(-1, 1), (1e300, 1), (1e9, 2), [1, 2], (0.5, 0.5)], False)
 BOOLS = bad([*(x for x in JUNK if x is not None), *LISTS, *NOT_FINITE, 2, (True,), (True,) * 4, (True, "no"),
     (True, None), (1, 0.5)])
 HOLDS = bad([*JUNK, *LISTS, *NOT_FINITE, 0, HELD.T[:2], HELD.ravel(), HELD.astype(int), HELD.astype(object),
-    HELD.tolist()])
+    HELD[:1]])
 BAD_BONDS = [
     *[mm.Bond(o) for o in [(0, 0), (9, 0), (1,), (1, 0, 0), None, "ab", (1.0, 0), (1, np.nan), 1, (True, 0), [1, "0"],
         1j]],

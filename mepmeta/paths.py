@@ -221,9 +221,7 @@ def _moved(path: Array, weight: Array, v: Array, geometry: Geometry) -> Array:
 
 def _finite(path: Array) -> Array:
     if known(path) and not np.all(np.isfinite(path)):
-        raise ValueError(
-            "the path is too short or too long, or its amplitude too large: squares of its numbers are none"
-        )
+        raise ValueError("the amplitude is too large for this path: images are not finite")
     return path
 
 
@@ -231,4 +229,8 @@ def _check_ensemble(key: Array, path: Array, amplitude: float | Array) -> Array:
     check_key(key)
     check_path(path, Flat())
     check_number("amplitude", amplitude, "a finite number >= 0", 0)
+    if known(path):
+        step, info = np.max(np.abs(np.diff(np.asarray(path), axis=0))), np.finfo(path.dtype)
+        if not info.tiny**0.5 < step < info.max**0.5:  # its length would be zero or infinite
+            raise ValueError(f"the path is too short or too long, images are {step:.1e} apart: take another unit")
     return jnp.asarray(path)

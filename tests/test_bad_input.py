@@ -159,8 +159,9 @@ def test_a_bad_energy_is_refused_in_words(call, energy, words):
 
 def test_a_path_whose_squares_vanish_is_refused_and_not_bent_into_nothing():
     for scale in (1e-200, 1e200):
-        with pytest.raises(ValueError, match="too short or too long"):
-            mm.bent_path(KEY, scale * LINE)
+        for random in (mm.bent_path, mm.perturbed_path):
+            with pytest.raises(ValueError, match="too short or too long"):
+                random(KEY, scale * LINE)
 
 
 def test_every_part_of_a_sum_is_an_energy():
