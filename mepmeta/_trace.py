@@ -108,10 +108,10 @@ def _with_numbers(energy: Callable, image: Any) -> tuple[Any, list] | None:
     if not numbers:
         return None
     try:
-        closed = jax.make_jaxpr(lambda values, x: rebuilt(iter(values))(x))(numbers, image)
+        closed, out = jax.make_jaxpr(lambda v, x: rebuilt(iter(v))(x), return_shape=True)(numbers, image)
     except Exception:  # it decides on a number, or gives it to Python or NumPy: then it is one that is known
         return None
-    return None if _powers(closed.jaxpr) else (closed, numbers)
+    return None if _powers(closed.jaxpr) or not all_leaves([out]) else (closed, numbers)
 
 
 def traced(energy: Callable[[Array], Array], image: Any) -> Callable[[Array], Array]:
@@ -137,7 +137,12 @@ def traced(energy: Callable[[Array], Array], image: Any) -> Callable[[Array], Ar
     def program(leaves: list, x: Array) -> Array:
         return energy(x) if plain else jax.tree.unflatten(structure, leaves)(x)
 
-    closed, leaves = _with_numbers(energy, image) or (jax.make_jaxpr(program)(leaves, image), leaves)
+    found = _with_numbers(energy, image)
+    if found is None:
+        closed, out = jax.make_jaxpr(program, return_shape=True)(leaves, image)
+        if not all_leaves([out]):  # of several arrays the first would be taken for all
+            raise ValueError(f"it must return one number or array, got {out}")
+    closed, leaves = found or (closed, leaves)
     rules = tuple(_rules(closed.jaxpr))
     if any(rule is None for rule in rules):  # rules by which it is differentiated belong to the function
         owner = energy if plain else energy.func

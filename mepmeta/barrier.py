@@ -174,6 +174,9 @@ def segment_maximum(f: Callable[[Array], Array]) -> tuple[Array, Array]:
         :math:`(t^*, f(t^*))`. The position is good to about the square root of machine epsilon, the value to
         rounding. Works under ``vmap``.
 
+    Raises:
+        ValueError: for a function that does not map a float scalar to one, or is not finite.
+
     Source: :cite:t:`brent1973`; the paper names the combination without a reference.
 
     >>> import jax.numpy as jnp, mepmeta as mm
@@ -182,7 +185,10 @@ def segment_maximum(f: Callable[[Array], Array]) -> tuple[Array, Array]:
     (0.523599, 1.0)
     """
     grid = _grid()
+    f = check_energy(f, grid, axes=1)
     values, slopes = jax.vmap(partial(_with_slope, f))(grid)
+    if known(values, slopes) and not np.all(np.isfinite(values) & np.isfinite(slopes)):
+        raise ValueError("the function and its slope must be finite on [0, 1]")
     _, t, value = _maximum(lambda _, t: f(t), values[None], slopes[None], grid)
     return t, value
 
@@ -221,7 +227,7 @@ def highest_point(energy: Callable[[Array], Array], path: Array, *, geometry: Ge
         ValueError: as :func:`barrier`, and for an energy that is not finite between two images.
     """
     check_path(path, geometry)
-    energy = check_energy(energy, path, axes=1)
+    energy = check_energy(energy, path, geometry, axes=1)
     top = _summit_jit(energy, jnp.asarray(path), geometry)
     if known(top) and not np.isfinite(top.value):
         check_energies(np.array([energy(x) for x in path]))

@@ -10,15 +10,25 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial, all_leaves, register_pytree_node_class
 
+from mepmeta._arguments import check_floats, check_number, check_numbers, known, shown
 from mepmeta._vectorised import sine_cosine
 
 __all__ = ["Sum", "Summand", "single_spin"]
 
 
+#: Angles beyond this, radian, are known to less than a millionth of a turn.
+FAR = 1e9
+
+
 def _single_spin(K1: Array, K2: Array, x: Array) -> Array:
+    x = check_numbers("the state of single_spin", x) if isinstance(x, (tuple, list)) and known(x) else x
+    if not isinstance(x, (tuple, list)):
+        check_floats("the state of single_spin", x)
     x = jnp.asarray(x)
     if x.shape != (2,):
         raise ValueError(f"single_spin takes one state (theta, phi) of shape (2,), got shape {x.shape}")
+    if known(x) and np.max(np.abs(x)) > FAR:
+        raise ValueError(f"the angles of single_spin must be below {FAR:g}: others have no digits left, got {shown(x)}")
     # Slices, not elements: the derivative of a slice leaves the paths of a batch side by side.
     (z, equator), (_, cos_phi) = sine_cosine(x[:1]), sine_cosine(x[1:])
     return jnp.squeeze(-K1 * (equator * cos_phi) ** 2 - K2 * z**2)
@@ -43,7 +53,8 @@ def single_spin(K1: float | Array = 1.0, K2: float | Array = -2.0) -> Partial:
         through ``jax.jit`` and ``jax.grad`` as an argument.
 
     Raises:
-        ValueError: when the energy is called with a state of another shape.
+        ValueError: for constants that are not finite numbers, and when the energy is called with a state of another
+            shape.
 
     Source: Section 3 of :cite:t:`bushuev2020`. The paper prints :math:`-K_2` for the saddle; that
     is the energy of the pole, the saddle has 0.
@@ -53,6 +64,8 @@ def single_spin(K1: float | Array = 1.0, K2: float | Array = -2.0) -> Partial:
     >>> [round(float(E(jnp.array(x))), 6) + 0.0 for x in ([0.0, 0.0], [0.0, jnp.pi / 2], [jnp.pi / 2, 0.0])]
     [-1.0, 0.0, 2.0]
     """
+    check_number("K1", K1)
+    check_number("K2", K2)
     return Partial(_single_spin, K1, K2)
 
 
@@ -93,8 +106,8 @@ class Sum(Summand):
     def __init__(self, *parts: Callable):
         self.parts = tuple(chain.from_iterable(part.parts if isinstance(part, Sum) else (part,) for part in parts))
         for part in self.parts:
-            if not callable(part):
-                raise ValueError(f"a sum is of energies, callables x -> scalar, got {type(part).__name__}")
+            if not callable(part) or isinstance(part, type):
+                raise ValueError(f"a sum is of energies, callables x -> scalar, got {shown(part)}")
             if hasattr(part, "check_held"):  # the other parts would move what this one holds
                 raise ValueError(
                     "spins are pinned in a part of the sum: pin them in the sum, pinned(a + b, state, held)"
@@ -161,6 +174,7 @@ class Sum(Summand):
         return tuple(sorted(common))
 
     def __call__(self, x: Array) -> Array:
+        check_floats("the state", x)
         return reduce(add, (part(x) for part in self.parts))
 
     def tree_flatten(self) -> tuple:

@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array, lax
 from jax.tree_util import register_static
 
+from mepmeta._arguments import check_floats, known
 from mepmeta._vectorised import arctan_ratio, total
 
 __all__ = ["Flat", "Geometry", "Spheres", "angles_to_spin", "spin_to_angles"]
@@ -120,6 +121,10 @@ class Spheres:
     """
 
     axis: int = -1
+
+    def __post_init__(self):
+        if not isinstance(self.axis, int) or isinstance(self.axis, bool):
+            raise ValueError(f"the axis of the components must be a whole number, got {self.axis!r}")
 
     def _planes(self, x: Array) -> list[Array]:
         """The three components, each with an axis of length one in their place."""
@@ -247,7 +252,7 @@ class Spheres:
 
     def check(self, x: np.ndarray, name: str) -> None:
         """Every spin has three components and the length 1, to the five digits that states stored as text keep."""
-        if x.ndim < 1 or x.shape[self.axis] != 3:
+        if not -x.ndim <= self.axis < x.ndim or x.shape[self.axis] != 3:
             raise ValueError(f"{name} must hold spins, three components along axis {self.axis}, got shape {x.shape}")
         wrong = np.abs(np.linalg.norm(x, axis=self.axis) - 1)
         if wrong.max() > 1e-5:
@@ -279,6 +284,7 @@ def angles_to_spin(x: Array) -> Array:
     >>> bool(jnp.allclose(mm.spin_to_angles(mm.angles_to_spin(x)), x))
     True
     """
+    check_floats("the angles", x)
     if jnp.shape(x)[-1:] != (2,):
         raise ValueError(f"angles_to_spin takes (theta, phi), shape (..., 2), got shape {jnp.shape(x)}")
     theta, phi = x[..., 0], x[..., 1]
@@ -296,8 +302,11 @@ def spin_to_angles(S: Array) -> Array:
         :math:`(\theta, \varphi)` in radian, shape ``(..., 2)``, :math:`\theta \in [-\pi/2, \pi/2]` and
         :math:`\varphi \in (-\pi, \pi]`. At a pole :math:`\varphi` is arbitrary and comes out as 0.
     """
+    check_floats("the vectors", S)
     if jnp.shape(S)[-1:] != (3,):
         raise ValueError(f"spin_to_angles takes vectors, shape (..., 3), got shape {jnp.shape(S)}")
+    if known(S) and not np.all(np.any(np.asarray(S) != 0, axis=-1)):
+        raise ValueError("spin_to_angles takes vectors that are not zero: such a one has no direction")
     x, y, z = S[..., 0], S[..., 1], S[..., 2]
     # arctan2 and not arcsin: it keeps all digits next to the poles.
     return jnp.stack([jnp.arctan2(z, jnp.hypot(x, y)), jnp.arctan2(y, x)], axis=-1)

@@ -58,7 +58,7 @@ def rate_limit(
         :math:`\rho_\infty`, scalar; above 1 the iteration does not converge to this path.
 
     Raises:
-        ValueError: for a bad path, energy or metaparameter, and under ``jit`` or ``vmap``.
+        ValueError: for a bad path, energy or metaparameter, or one that is not finite; under ``jit`` or ``vmap``.
 
     >>> import jax.numpy as jnp, mepmeta as mm
     >>> mep = mm.straight_path(jnp.array([0.0, 0.0]), jnp.array([0.0, jnp.pi]), 11)
@@ -78,7 +78,13 @@ def rate_limit(
         check_untraced("rate_limit", params)
 
         def product(one: Callable) -> Callable:
-            return lambda v: np.asarray(one(energy, path, params, np.asarray(v, path.dtype), *how))
+            def of(v: np.ndarray) -> np.ndarray:
+                found = np.asarray(one(energy, path, params, np.asarray(v, path.dtype), *how))
+                if not np.all(np.isfinite(found)):
+                    raise ValueError("the energy, or a derivative of it, is not finite on the path")
+                return found
+
+            return of
 
         found[:] = _slowest(product(_forward), product(_backward), path[1:-1].size)
         return jnp.asarray(abs(found[0]) ** 2, path.dtype)

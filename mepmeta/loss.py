@@ -14,11 +14,13 @@ from mepmeta._checks import (
     check_count,
     check_energies,
     check_energy,
+    check_number,
     check_option,
     check_params,
     check_path,
     check_state,
     known,
+    shown,
 )
 from mepmeta._compiled import compiled
 from mepmeta.barrier import summit
@@ -136,10 +138,16 @@ def convergence_rates(overestimates: Array) -> Array:
     Returns:
         :math:`\rho`, shape ``(..., K)``; below 1 where the barrier improves.
 
+    Raises:
+        ValueError: for overestimates that are not positive, or fewer than two.
+
     >>> import jax.numpy as jnp, mepmeta as mm
     >>> mm.convergence_rates(jnp.array([1.0, 0.5, 0.125])).tolist()
     [0.5, 0.25]
     """
+    check_state(overestimates, "the overestimates", axes=1)
+    if overestimates.shape[-1] < 2 or (known(overestimates) and not np.all(np.asarray(overestimates) > 0)):
+        raise ValueError(f"rates are those of two positive overestimates or more, got {shown(overestimates)}")
     return overestimates[..., 1:] / overestimates[..., :-1]
 
 
@@ -265,11 +273,10 @@ def check_problem(
     check_count("steps", steps)
     check_option("spring", spring, SPRINGS)
     check_path(path, geometry)
-    energy = check_energy(energy, path, axes=1)
+    energy = check_energy(energy, path, geometry, axes=1)
     if params is not None:
         check_params(params)
-    if jnp.shape(reference) != ():
-        raise ValueError(f"reference must be one energy, a scalar, got shape {jnp.shape(reference)}")
+    check_number("reference", reference, "one energy")
     check_state((np if known(reference) else jnp).asarray(reference, path.dtype), "reference")
     return energy
 

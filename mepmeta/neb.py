@@ -12,6 +12,7 @@ from jax import Array
 from jax.tree_util import register_dataclass
 
 from mepmeta._checks import (
+    check_answers,
     check_batch,
     check_count,
     check_energies,
@@ -19,6 +20,7 @@ from mepmeta._checks import (
     check_option,
     check_params,
     check_path,
+    check_record,
     known,
 )
 from mepmeta._compiled import compiled
@@ -159,7 +161,7 @@ def neb_step(
     >>> bool(jnp.allclose(after, path))  # the minimum energy path is a fixed point
     True
     """
-    energy, path = _checked(energy, path, params, geometry, tangent, spring)
+    energy, path = _checked(energy, path, params, geometry, tangent, spring, climb)
     after, energies = _step_jit(energy, path, params, geometry, tangent, spring, climb)
     _judge(energies, tangent)
     if known(after) and not np.all(np.isfinite(after)):
@@ -171,10 +173,18 @@ def neb_step(
 
 
 def _checked(
-    energy: Energy, path: Array, params: NEBParams, geometry: Geometry, tangent: str, spring: str, batch: bool = False
+    energy: Energy,
+    path: Array,
+    params: NEBParams,
+    geometry: Geometry,
+    tangent: str,
+    spring: str,
+    climb: bool,
+    batch: bool = False,
 ) -> tuple:
     check_option("tangent", tangent, TANGENTS)
     check_option("spring", spring, SPRINGS)
+    check_answers(climb=climb)
     (check_batch if batch else check_path)(path, geometry)
     check_params(params)
     return check_energy(energy, path, geometry, axes=1 + batch), jnp.asarray(path)
@@ -206,7 +216,8 @@ def iterated(
 
     (last,), done, history = repeat(next_path, (path,), steps, length, (lambda s: observe(s[0])) if observe else None)
     if observe:
-        history = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), observe(path), history)
+        first = jax.tree.map(jnp.asarray, observe(path))
+        history = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), first, history)
     return Iteration(last, jnp.where(done < 0, -done - 1, done), done < 0, history)
 
 
@@ -244,7 +255,9 @@ def iterate(
     (True, False)
     """
     check_count("steps", steps)
-    energy, path = _checked(energy, path, params, geometry, tangent, spring)
+    energy, path = _checked(energy, path, params, geometry, tangent, spring, climb)
+    if observe is not None:
+        observe = check_record("observe", observe, path)
     r, energies = _iterate_jit(energy, path, params, steps, geometry, tangent, spring, climb, observe)
     _judge(energies, tangent)
     return r
@@ -284,7 +297,7 @@ def iterate_batch(
     ((100, 9, 2), True, 0)
     """
     check_count("steps", steps)
-    energy, paths = _checked(energy, paths, params, geometry, tangent, spring, batch=True)
+    energy, paths = _checked(energy, paths, params, geometry, tangent, spring, climb, batch=True)
     r, energies = _iterate_batch_jit(energy, paths, params, steps, geometry, tangent, spring, climb)
     _judge(energies, tangent)
     return r

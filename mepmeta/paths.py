@@ -7,11 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from mepmeta._checks import check_path, check_state, known
+from mepmeta._checks import (
+    check_count,
+    check_floats,
+    check_geometry,
+    check_key,
+    check_number,
+    check_path,
+    check_state,
+    known,
+)
 from mepmeta._compiled import compiled
 from mepmeta.geometry import Flat, Geometry
 
-__all__ = ["arc_length", "bent_path", "perturbed_path", "straight_path"]
+__all__ = ["arc_length", "bent_path", "lengths_along", "perturbed_path", "straight_path"]
 
 #: Number of sine modes in a bent path: enough for an S and a W shape, still smooth at eight images.
 BEND_MODES = 3
@@ -34,12 +43,13 @@ def straight_path(start: Array, end: Array, n_images: int, *, geometry: Geometry
     Raises:
         ValueError: when the ends differ in shape, coincide, or are not finite floats, or when P < 3.
     """
-    check_state(start, "start")
-    check_state(end, "end")
+    check_state(start, "start", geometry)
+    check_state(end, "end", geometry)
     if jnp.shape(start) != jnp.shape(end):
         raise ValueError(f"start and end must have one shape, got {jnp.shape(start)} and {jnp.shape(end)}")
-    if n_images < 3:
-        raise ValueError(f"a path needs at least 3 images, got n_images={n_images}")
+    check_count("n_images", n_images, 3)
+    if start.dtype != end.dtype:
+        raise ValueError(f"start and end must have one precision, got {start.dtype} and {end.dtype}")
     path = _straight(jnp.asarray(start), jnp.asarray(end), n_images, geometry)
     check_path(path, geometry)
     return path
@@ -61,10 +71,24 @@ def arc_length(path: Array, *, geometry: Geometry = Flat()) -> Array:
     Returns:
         :math:`s`, shape ``(P,)``, unit of the coordinates; ``s[-1]`` is the length of the path.
 
+    Raises:
+        ValueError: for images that are not finite floats or of another geometry, or fewer than two.
+
     >>> import jax.numpy as jnp, mepmeta as mm
     >>> mm.paths.arc_length(jnp.array([[0.0, 0.0], [3.0, 4.0], [3.0, 5.0]])).tolist()
     [0.0, 5.0, 6.0]
     """
+    check_floats("path", path)
+    check_geometry(geometry)
+    if path.ndim < 2 or path.shape[0] < 2:
+        raise ValueError(f"a path is an array (P, *shape) of images, two or more, got shape {path.shape}")
+    if known(path):
+        geometry.check(np.asarray(path), "path")
+    return lengths_along(jnp.asarray(path), geometry)
+
+
+def lengths_along(path: Array, geometry: Geometry = Flat()) -> Array:
+    """:func:`arc_length`, unchecked."""
     steps = jax.vmap(geometry.distance)(path[:-1], path[1:])
     return jnp.concatenate([jnp.zeros_like(steps[:1]), jnp.cumsum(steps)])
 
@@ -87,14 +111,14 @@ def perturbed_path(key: Array, path: Array, amplitude: float | Array = 0.05) -> 
 
     Source: Section 3 of :cite:t:`bushuev2020`: "no more than 5% of the path length".
     """
-    return _perturbed(key, _check_ensemble(path, amplitude), amplitude)
+    return _finite(_perturbed(key, _check_ensemble(key, path, amplitude), amplitude))
 
 
 @compiled
 def _perturbed(key: Array, path: Array, amplitude: float | Array) -> Array:
     inner = path[1:-1]
     shift = jax.random.uniform(key, inner.shape, inner.dtype, minval=-1, maxval=1)
-    return path.at[1:-1].add(amplitude * arc_length(path)[-1] * shift)
+    return path.at[1:-1].add(amplitude * lengths_along(path)[-1] * shift)
 
 
 def bent_path(key: Array, path: Array, amplitude: float | Array = 0.1) -> Array:
@@ -118,15 +142,15 @@ def bent_path(key: Array, path: Array, amplitude: float | Array = 0.1) -> Array:
     Raises:
         ValueError: for a bad path, one with coincident ends, or a negative amplitude.
     """
-    path = _check_ensemble(path, amplitude)
+    path = _check_ensemble(key, path, amplitude)
     if known(path) and np.array_equal(path[0], path[-1]):
         raise ValueError("the ends of the path coincide: there is no direction to bend it across")
-    return _bent(key, path, amplitude)
+    return _finite(_bent(key, path, amplitude))
 
 
 @compiled
 def _bent(key: Array, path: Array, amplitude: float | Array) -> Array:
-    s = arc_length(path)
+    s = lengths_along(path)
     direction = (path[-1] - path[0]) / jnp.linalg.norm(jnp.ravel(path[-1] - path[0]))
     modes = jnp.arange(1, BEND_MODES + 1, dtype=path.dtype)
     u = jax.random.uniform(key, (BEND_MODES, *path.shape[1:]), path.dtype, minval=-1, maxval=1)
@@ -171,7 +195,7 @@ def unfolded(path: Array, pinned: Array, geometry: Geometry) -> Array:
 @partial(compiled, static_argnums=(1, 2))
 def resampled(path: Array, n_images: int, geometry: Geometry) -> Array:
     """So many images at equal distances along a path."""
-    s = arc_length(path, geometry=geometry)
+    s = lengths_along(path, geometry)
     return at_positions(path, s, jnp.linspace(0, s[-1], n_images, dtype=path.dtype), geometry)
 
 
@@ -195,8 +219,18 @@ def _moved(path: Array, weight: Array, v: Array, geometry: Geometry) -> Array:
     return path.at[1:-1].set(jax.vmap(move)(path, weight)[1:-1])
 
 
-def _check_ensemble(path: Array, amplitude: float | Array) -> Array:
+def _finite(path: Array) -> Array:
+    if known(path) and not np.all(np.isfinite(path)):
+        raise ValueError("the amplitude is too large for this path: images are not finite")
+    return path
+
+
+def _check_ensemble(key: Array, path: Array, amplitude: float | Array) -> Array:
+    check_key(key)
     check_path(path, Flat())
-    if known(amplitude) and not 0 <= amplitude < jnp.inf:
-        raise ValueError(f"amplitude must be a finite number >= 0, got {amplitude}")
+    check_number("amplitude", amplitude, "a finite number >= 0", 0)
+    if known(path):
+        step, info = np.max(np.abs(np.diff(np.asarray(path), axis=0))), np.finfo(path.dtype)
+        if not info.tiny**0.5 < step < info.max**0.5:  # its length would be zero or infinite
+            raise ValueError(f"the path is too short or too long, images are {step:.1e} apart: take another unit")
     return jnp.asarray(path)

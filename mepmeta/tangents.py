@@ -9,9 +9,17 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from mepmeta._arguments import check_floats, check_number, check_numbers, known
 from mepmeta._vectorised import total
 
 __all__ = ["central", "improved", "smooth", "weight"]
+
+
+def _checked(*vectors: Array) -> None:
+    for name, v in zip(("forward", "backward", "gradients"), vectors, strict=False):
+        check_floats(name, v)
+        if v.ndim < 2 or v.shape != vectors[0].shape:
+            raise ValueError(f"differences are stacked over the inner images, (N, *shape), got {name} of {v.shape}")
 
 
 def _mean(a: Array, forward: Array, backward: Array) -> Array:
@@ -30,6 +38,7 @@ def central(forward: Array, backward: Array) -> Array:
     Returns:
         Tangents, the same shape and unit.
     """
+    _checked(forward, backward)
     return (forward + backward) / 2
 
 
@@ -59,6 +68,11 @@ def improved(forward: Array, backward: Array, energies: Array) -> Array:
 
     Source: Eq. (3) of :cite:t:`bushuev2020`, after :cite:t:`henkelman2000tangent`.
     """
+    _checked(forward, backward)
+    check_floats("the energies", energies)
+    if jnp.shape(energies) != (forward.shape[0] + 2,):
+        wanted = f"the energies are those of all {forward.shape[0] + 2} images"
+        raise ValueError(f"{wanted}, both ends included, got shape {jnp.shape(energies)}")
     return _mean(improved_weight(energies), forward, backward)
 
 
@@ -97,6 +111,10 @@ def weight(a: Array, b: Array, beta: float | Array) -> Array:
     >>> float(mm.tangents.weight(jnp.array(0.0), jnp.array(0.0), 3.0))
     0.5
     """
+    check_number("beta", beta, "a finite number >= 0", 0)
+    for name, slope in {"a": a, "b": b}.items():
+        if known(slope):
+            check_numbers(f"the slope {name}", slope)
     return jax.nn.sigmoid(beta * (a + b))
 
 
@@ -121,6 +139,8 @@ def smooth(forward: Array, backward: Array, gradients: Array, beta: float | Arra
 
     Source: Section 3 of :cite:t:`bushuev2020`.
     """
+    _checked(forward, backward, gradients)
+    check_number("beta", beta, "a finite number >= 0", 0)
     return _mean(jax.vmap(lambda *v: smooth_weight(*v, beta))(forward, backward, gradients), forward, backward)
 
 

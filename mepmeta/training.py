@@ -1,6 +1,6 @@
 """Training: descend the loss through the method, by Barzilai-Borwein steps."""
 
-import os
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,19 @@ import numpy as np
 from jax import Array, lax
 from tqdm import tqdm
 
-from mepmeta._checks import check_count, check_params, check_state
+from mepmeta._arguments import check_file
+from mepmeta._checkpoint import read_checkpoint, write_checkpoint
+from mepmeta._checks import (
+    check_answers,
+    check_batch,
+    check_count,
+    check_key,
+    check_params,
+    check_record,
+    known,
+    shown,
+)
+from mepmeta._files import is_folder
 from mepmeta._trace import traced
 from mepmeta.barzilai_borwein import State, advance, largest_step, mean_gradient
 from mepmeta.geometry import Flat, Geometry
@@ -23,6 +35,10 @@ __all__ = ["History", "train"]
 
 #: Held-out paths on which every epoch ends.
 TEST_PATHS = 400
+#: Epochs, and seconds, from one checkpoint to the next: whichever are over first.
+OFTEN, SOON = 10, 30.0
+#: What is recorded of every epoch.
+COLUMNS = "trace", "loss", "rejected", "test_loss"
 
 
 class History(NamedTuple):
@@ -85,22 +101,18 @@ def _epoch(
     return state, (x, L, rejected, test_loss)
 
 
-def _save(file: str | Path, run: np.ndarray, records: list, state: State) -> None:
-    x, loss, rejected, test_loss = (np.stack(column) for column in zip(*records, strict=True))
-    partial_file = Path(f"{file}.partial")
-    with open(partial_file, "wb") as stream:
-        np.savez(stream, run=run, trace=x, loss=loss, rejected=rejected, test_loss=test_loss, **state._asdict())
-    os.replace(partial_file, file)  # an interruption while writing leaves the former checkpoint whole
+def _save(file: str | Path, run: np.ndarray, records: list, state: State) -> str:
+    columns = dict(zip(COLUMNS, (np.stack(column) for column in zip(*records, strict=True)), strict=True))
+    return write_checkpoint(file, run, columns, state._asdict())
 
 
-def _load(file: str | Path | None, run: np.ndarray, state: State) -> tuple[list, State]:
-    if not file or not Path(file).exists():
+def _load(file: str | Path | None, run: np.ndarray, state: State, iterations: int) -> tuple[list, State]:
+    if file is None or not Path(file).exists():
         return [], state
-    with np.load(file) as saved:
-        if not np.array_equal(saved["run"], run):
-            raise ValueError(f"{file} is the checkpoint of another run: key, start, energy, sample or settings differ")
-        state = State(*(jnp.asarray(saved[name]) for name in State._fields))
-        return list(zip(saved["trace"], saved["loss"], saved["rejected"], saved["test_loss"], strict=True)), state
+    shapes = (iterations, state.x.size), (iterations,), (iterations,), ()
+    columns, saved = read_checkpoint(file, run, dict(zip(COLUMNS, shapes, strict=True)), state._asdict())
+    state = State(**{name: jnp.asarray(value) for name, value in saved.items()})
+    return list(zip(*columns.values(), strict=True)), state
 
 
 def _result(records: list, epochs: int, interrupted: bool, structure: Any, safeguard: bool) -> tuple[Any, History]:
@@ -166,8 +178,9 @@ def train(
         geometry: the space of the states.
         spring: reading of the spring term, see :func:`~mepmeta.neb.neb_step`.
         safeguard: False for the update as published.
-        checkpoint: a file, written every ten epochs and when the run ends or is interrupted (Ctrl-C). A run that
-            finds its file there goes on from it.
+        checkpoint: a file, written after the first epoch, then every ten epochs or 30 seconds, and when the run ends or
+            is interrupted (Ctrl-C). A run that finds its file there goes on from it, to the same end as without the
+            interruption. The file is always whole: a run that is killed loses the epochs since it was written last.
         progress: show a bar with the loss.
 
     Returns:
@@ -177,7 +190,7 @@ def train(
 
     Raises:
         ValueError: for a bad energy, sample, reference or parameter, a zero one with the safeguard, a count
-            below 1, or a checkpoint of another run.
+            below 1, or a checkpoint of another run or one that is damaged.
 
     Source: Section 3 of :cite:t:`bushuev2020`, :cite:t:`barzilai1988`; the safeguards are ours.
 
@@ -192,8 +205,13 @@ def train(
     for name, value in {"steps": steps, "epochs": epochs, "iterations": iterations, "batch": batch}.items():
         check_count(name, value)
     check_params(params)
-    if checkpoint and not Path(checkpoint).parent.is_dir():
-        raise ValueError(f"no folder {Path(checkpoint).parent} to write the checkpoint to")
+    check_answers(safeguard=safeguard, progress=progress)
+    check_key(key)
+    if not known(key, params):
+        raise ValueError("training decides on numbers: it cannot run under jax.jit or vmap")
+    if checkpoint is not None and (not is_folder(check_file(checkpoint).parent) or is_folder(checkpoint)):
+        raise ValueError(f"no folder {shown(checkpoint)} to write the checkpoint to, or it is one")
+    check_record("sample", sample, key)
     leaves, structure = jax.tree.flatten(params)
     if safeguard and not all(leaf > 0 for leaf in leaves):
         raise ValueError(f"training works on logarithms, so every metaparameter must be positive, got {params}")
@@ -201,7 +219,7 @@ def train(
     batch_key, test_key = jax.random.split(key)
     test = jax.jit(jax.vmap(sample))(jax.random.split(test_key, TEST_PATHS))
     energy = check_problem(energy, test[0], reference, geometry, params, steps, spring)
-    check_state(test, "sample(key)")
+    check_batch(test, geometry)
     start = jnp.stack([jnp.asarray(leaf, test.dtype) for leaf in leaves])
     x = jnp.log(start) if safeguard else start
     # Without the safeguard nothing says how long the first step is; this one is short of every parameter's scale.
@@ -216,8 +234,8 @@ def train(
     # The test paths and their errors stand for the sample and the energy.
     numbers += [jnp.sum(test[0]), jnp.sum(test[0] ** 2), jnp.sum(test[1])]
     run = np.array([*np.ravel(jax.random.key_data(key)), *numbers], float)
-    records, state = _load(checkpoint, run, state)
-    interrupted = False
+    records, state = _load(checkpoint, run, state, iterations)
+    interrupted, saved, left = False, None, ""
     bar = tqdm(range(len(records), epochs), initial=len(records), total=epochs, disable=not progress, desc="epoch")
     try:
         for epoch in bar:
@@ -228,15 +246,19 @@ def train(
             record, state = jax.device_get(record), state_after
             records.append(record)
             bar.set_postfix(test_loss=f"{record[3]:.3f}", taken_back=sum(int(r[2].sum()) for r in records))
-            if checkpoint and epoch % 10 == 9:
-                _save(checkpoint, run, records, state)
+            if checkpoint and (saved is None or epoch % OFTEN == OFTEN - 1 or time.monotonic() - saved > SOON):
+                left = _save(checkpoint, run, records, state)
+                if left and saved is None:  # another run began at the same time
+                    raise ValueError(left)
+                saved = time.monotonic()
     except KeyboardInterrupt:
         if not records:
             raise
         interrupted = True
     if checkpoint:
-        _save(checkpoint, run, records, state)
-    return _result(records[:epochs], epochs, interrupted, structure, safeguard)
+        left = _save(checkpoint, run, records, state)
+    params, history = _result(records[:epochs], epochs, interrupted, structure, safeguard)
+    return params, history._replace(message=f"{history.message}; {left}" if left else history.message)
 
 
 # A long run: compiled with all that XLA has.

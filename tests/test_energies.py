@@ -366,7 +366,7 @@ MISTAKES = {
         r"the bond \(1, 0\) is listed twice",
     ),
     "axis of zero": (lambda: mm.Heisenberg((3,), anisotropy=[(1.0, (0, 0, 0))]), "anisotropy axis 0 must not be zero"),
-    "NaN": (lambda: mm.Heisenberg((3,), [mm.Bond((1,), np.nan)]), r"J of bond \(1,\) must be finite, got nan"),
+    "NaN": (lambda: mm.Heisenberg((3,), [mm.Bond((1,), np.nan)]), r"J of bond \(1,\) must be finite numbers, got nan"),
     "infinite": (lambda: mm.Heisenberg((3,), field=(0, 0, np.inf)), "field must be finite"),
     "local NaN": (lambda: mm.Heisenberg((3,), field=np.full((3, 3), np.nan)), "field must be finite"),
     "shape of J": (lambda: mm.Heisenberg((3, 2), [mm.Bond((1, 0), np.ones((2, 3)))]), r"shape \(\) or \(3, 2\), got"),

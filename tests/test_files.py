@@ -676,7 +676,7 @@ def test_a_magnet_is_checked():
         ((cell, [[0, 0, 0], [0, 0, 1]], [1, 1], "meV"), "at one place"),
         ((cell, [[0, 0, 0]], [-1], "meV"), "not negative"),
         ((cell, [[0, 0, 0]], [np.nan], "meV"), "finite"),
-        ((cell, [[0, 0, 0]], [1], "eV"), "must be one of meV, mRy, joule"),
+        ((cell, [[0, 0, 0]], [1], "eV"), "must be one of 'meV', 'mRy', 'joule'"),
         ((cell, [[0, 0, 0]], [1], "meV", [(0, 1, (1, 0, 0))]), "joins atoms 0 to 0"),
         ((cell, [[0, 0, 0]], [1], "meV", [(0, 0, (0, 0, 0))]), "joins an atom to itself"),
         ((cell, [[0, 0, 0]], [1], "meV", [(0, 0, (1, 0, 0)), (0, 0, (-1, 0, 0))]), "from both its ends"),

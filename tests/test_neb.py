@@ -433,7 +433,7 @@ BAD_PARAMS = {
     "negative beta": (mm.NEBParams(beta=-3.0), "beta must be a finite number >= 0"),
     "nan": (mm.NEBParams(gamma=float("nan")), "gamma must be a finite number >= 0, got nan"),
     "infinity": (mm.NEBParams(mu=float("inf")), "mu must be a finite number >= 0, got inf"),
-    "array": (mm.NEBParams(gamma=jnp.ones(2)), r"gamma must be a scalar, got shape \(2,\)"),
+    "array": (mm.NEBParams(gamma=jnp.ones(2)), r"gamma must be a finite number >= 0, a scalar, got shape \(2,\)"),
 }
 both = pytest.mark.parametrize(
     "call", [mm.neb_step, lambda e, s, p, **k: mm.iterate(e, s, p, 3, **k)], ids=["neb_step", "iterate"]

@@ -170,7 +170,7 @@ def test_a_closed_path_has_no_direction_to_bend_across():
 @pytest.mark.parametrize(
     "start, end, n, words",
     [
-        (START, END, 2, "at least 3 images, got n_images=2"),
+        (START, END, 2, "n_images must be at least 3, a whole number, got 2"),
         (START, START, 8, "coincide"),
         (START, jnp.zeros(3), 8, r"one shape, got \(2,\) and \(3,\)"),
         (START, jnp.array([0.0, jnp.inf]), 8, "end has coordinates that are not finite"),

@@ -1,5 +1,9 @@
 """Training: it reaches its thresholds from far starts, is reproducible, recovers, and can be interrupted."""
 
+import os
+import subprocess
+import sys
+import time
 from functools import partial
 
 import jax
@@ -149,7 +153,116 @@ def test_a_long_run_is_saved_on_the_way(monkeypatch, tmp_path):
     file, saved = tmp_path / "run.npz", []
     monkeypatch.setattr(training, "_save", lambda f, run, records, state: saved.append(len(records)))
     train(epochs=12, checkpoint=file)
-    assert saved == [10, 12]
+    assert saved == [1, 10, 12]
+    saved.clear()
+    monkeypatch.setattr(training, "SOON", 0.0)
+    train(epochs=5, checkpoint=file)
+    assert saved == [1, 2, 3, 4, 5, 5]
+
+
+KILLED = """
+import sys, jax, jax.numpy as jnp, mepmeta as mm
+jax.config.update("jax_enable_x64", True)
+mep = mm.straight_path(jnp.array([0.0, 0.0]), jnp.array([0.0, jnp.pi]), 8)
+params, history = mm.train(
+    jax.random.key(0), mm.single_spin(), lambda key: mm.perturbed_path(key, mep), mm.NEBParams(0.01), reference=0.0,
+    batch=10, iterations=5, epochs=int(sys.argv[2]), checkpoint=sys.argv[1], progress=False)
+print(*map(repr, params), history.test_loss.tolist(), history.message)
+"""
+
+
+def killed(file, epochs, wait=None):
+    """A run in a process of its own, killed so long after its file is there or has changed; what it printed, if not."""
+    cache = {"JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir or ""}
+    cache |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1", "JAX_ENABLE_X64": "1"}
+    child = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(file), str(epochs)], stdout=subprocess.PIPE, env=os.environ | cache
+    )
+    before = file.stat().st_mtime_ns if file.exists() else 0
+    while wait is not None and child.poll() is None:
+        if file.exists() and file.stat().st_mtime_ns != before:
+            time.sleep(wait)
+            child.kill()  # SIGKILL: no handler, no finally
+            break
+        time.sleep(0.001)
+    return child.communicate()[0].decode()
+
+
+def test_a_killed_run_goes_on_to_the_same_end(tmp_path):
+    """Killed at moments that nobody chose, also while it writes: the file is whole, and the answer that of one run."""
+    file, epochs, at = tmp_path / "run.npz", 2000, np.random.default_rng(0)
+    done = [0]
+    for _ in range(3):
+        assert killed(file, epochs, at.uniform(0, 0.3)) == ""
+        done.append(len(np.load(file)["test_loss"]))
+    assert 0 < done[1] <= done[2] <= done[3] < epochs
+    # what was lost is less than what lies between two writings
+    assert killed(file, done[3] + 40) == killed(tmp_path / "whole.npz", done[3] + 40)
+    assert len(np.load(file)["test_loss"]) == done[3] + 40
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    file = tmp_path / "run.npz"
+    train(epochs=2, checkpoint=file)
+    good, rng = file.read_bytes(), np.random.default_rng(0)
+    arrays = dict(np.load(file))
+    for n in [0, 1, 10, len(good) // 2, len(good) - 1]:
+        file.write_bytes(good[:n])
+        with pytest.raises(ValueError, match="is not a checkpoint of a training, or it is damaged"):
+            train(epochs=3, checkpoint=file)
+        assert file.read_bytes() == good[:n]
+    # A byte that is wrong is found by the checksums, or stands where nothing is read.
+    whole = train(epochs=2, checkpoint=tmp_path / "other.npz")[0]
+    for at in rng.integers(0, len(good), 30):
+        file.write_bytes(good[:at] + bytes([good[at] ^ 255]) + good[at + 1 :])
+        try:
+            assert train(epochs=2, checkpoint=file)[0] == whole
+        except ValueError as error:
+            assert str(file) in str(error)
+    for name, wrong in {
+        "loss": arrays["loss"][:, :3],
+        "test_loss": arrays["test_loss"][:1],
+        "x": arrays["x"][:2],
+    }.items():
+        np.savez(file, **arrays | {name: wrong})
+        with pytest.raises(ValueError, match="is damaged: its arrays do not have the shapes of this run"):
+            train(epochs=3, checkpoint=file)
+    np.savez(file, a=np.zeros(3))
+    with pytest.raises(ValueError, match="is no checkpoint of this training: it has no good, "):
+        train(epochs=3, checkpoint=file)
+
+
+def test_two_runs_on_one_file_do_not_mix(monkeypatch, tmp_path):
+    """Both begin before there is a file: the second one to write finds the other's, and stops or leaves it."""
+    file, kept, original = tmp_path / "run.npz", tmp_path / "kept.npz", training._epoch_jit
+    train(epochs=1, start=mm.NEBParams(0.02), checkpoint=kept)
+
+    def appears(after):
+        calls = []
+
+        def epoch(*args):
+            calls.append(None)
+            if len(calls) == after:
+                file.write_bytes(kept.read_bytes())
+            return original(*args)
+
+        return epoch
+
+    monkeypatch.setattr(training, "_epoch_jit", appears(1))
+    with pytest.raises(ValueError, match="has become the file of another run, and is left as it is"):
+        train(epochs=3, checkpoint=file)
+    assert file.read_bytes() == kept.read_bytes()
+    file.unlink()
+    monkeypatch.setattr(training, "_epoch_jit", appears(3))  # the answer is not lost
+    _, history = train(epochs=3, checkpoint=file)
+    assert history.completed and history.message.endswith("has become the file of another run, and is left as it is")
+    assert file.read_bytes() == kept.read_bytes()
+
+
+def test_a_shorter_run_does_not_take_a_longer_one_back(tmp_path):
+    file = tmp_path / "run.npz"
+    train(epochs=4, checkpoint=file)
+    assert len(train(epochs=2, checkpoint=file)[1].loss) == 2 and len(np.load(file)["loss"]) == 4
 
 
 def test_the_checkpoint_of_another_run_is_refused(tmp_path):
@@ -217,7 +330,7 @@ def test_the_plain_update_is_the_published_one():
         ({"start": mm.NEBParams(gamma=-0.1)}, "gamma must be a finite number >= 0"),
         ({"start": mm.NEBParams(mu=float("nan"))}, "mu must be a finite number >= 0"),
         ({"spring": "soft"}, "spring must be one of 'raw', 'unit', 'scaled', got 'soft'"),
-        ({"reference": float("inf")}, "reference has coordinates that are not finite"),
+        ({"reference": float("inf")}, "reference must be one energy, got inf"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from mepmeta._checks import check_option, check_state
+from mepmeta._checks import check_option, check_state, check_wraps, known
+from mepmeta.geometry import Spheres
 from mepmeta.magnets.lattices import VECTORS
 
 __all__ = ["topological_charge"]
@@ -61,9 +62,9 @@ def topological_charge(state: Array, lattice: str = "square", *, periodic: bool 
     if state.ndim <= axes or state.shape[-1] != 3 or (atoms == 2 and state.shape[-2] != 2):
         expected = {"honeycomb": "(..., n, m, 2, 3)", "cubic": "(..., n, m, k, 3)"}.get(lattice, "(..., n, m, 3)")
         raise ValueError(f"a state of the {lattice} lattice has the shape {expected}, got {state.shape}")
-    wrap = (periodic,) * 2 if isinstance(periodic, (bool, np.bool_)) else tuple(periodic)
-    if len(wrap) != 2:
-        raise ValueError(f"periodic must be True, False or 2 of them, got {periodic}")
+    if known(state):
+        Spheres().check(np.asarray(state), "the state")
+    wrap, state = check_wraps(periodic, 2), jnp.asarray(state)
     # Cells, atoms and components come last; layers become separate films.
     films = jnp.moveaxis(state, -2, -4)[..., None, :] if lattice == "cubic" else state
     films = films if atoms == 2 or lattice == "cubic" else films[..., None, :]

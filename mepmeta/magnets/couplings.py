@@ -1,11 +1,11 @@
 """What acts in a cell, in named units: couplings of two atoms and anisotropies of one, checked."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy as sp
-from jax import Array
+
+from mepmeta._arguments import MOST, check_numbers, shown
 
 __all__ = [
     "MU_B",
@@ -16,7 +16,6 @@ __all__ = [
     "Vector",
     "checked_anisotropy",
     "checked_coupling",
-    "numbers",
 ]
 
 #: Units of energy by name, joule.
@@ -77,43 +76,37 @@ class Shell(NamedTuple):
     D: tuple[float, float]
 
 
-def numbers(name: str, value: Sequence | Array, shape: tuple[int, ...]) -> np.ndarray:
-    try:
-        value = np.array(value, float)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be numbers of shape {shape}, got {value}") from None
-    if value.shape != shape or not np.all(np.isfinite(value)):
-        raise ValueError(f"{name} must be finite numbers of shape {shape}, got {value.tolist()}")
-    return value
+def _atom(k: Any, n: int) -> bool:
+    return isinstance(k, (int, np.integer)) and not isinstance(k, bool) and 0 <= k < n
 
 
 def checked_coupling(c: Coupling, n: int) -> Coupling:
-    what = f"the pair {c.i} {c.j} {tuple(c.R)}"
-    if not (0 <= c.i < n and 0 <= c.j < n):
+    R = check_numbers(f"the cells of the pair {shown(c.i)} {shown(c.j)}", c.R, (3,))
+    what = f"the pair {shown(c.i)} {shown(c.j)} {tuple(R.tolist())}"
+    if not (_atom(c.i, n) and _atom(c.j, n)):
         raise ValueError(f"{what} joins atoms 0 to {n - 1}")
-    R = numbers(f"the cells of {what}", c.R, (3,))
-    if np.any(R != np.round(R)):
+    if np.any(R != np.round(R)) or np.max(np.abs(R)) > MOST:
         raise ValueError(f"{what} is so many whole cells away")
     if c.i == c.j and not np.any(R):
         raise ValueError(f"{what} joins an atom to itself")
-    D = None if c.D is None else numbers(f"D of {what}", c.D, (3,))
-    A = None if c.A is None else numbers(f"A of {what}", c.A, (3, 3))
+    D = None if c.D is None else check_numbers(f"D of {what}", c.D, (3,))
+    A = None if c.A is None else check_numbers(f"A of {what}", c.A, (3, 3))
     if A is not None and np.max(np.abs(A - A.T)) > 1e-12 * np.max(np.abs(A)):
         raise ValueError(f"A of {what} must be a symmetric tensor, got {A.tolist()}")
     return Coupling(
         int(c.i),
         int(c.j),
         tuple(int(r) for r in R),
-        float(numbers(f"J of {what}", c.J, ())),
+        float(check_numbers(f"J of {what}", c.J, ())),
         tuple(D.tolist()) if D is not None and np.any(D) else None,
         tuple(map(tuple, ((A + A.T) / 2).tolist())) if A is not None and np.any(A) else None,
     )
 
 
 def checked_anisotropy(a: Anisotropy, n: int) -> Anisotropy:
-    if not 0 <= a.atom < n:
-        raise ValueError(f"an anisotropy is of one of the atoms 0 to {n - 1}, got {a.atom}")
-    axis = numbers(f"the axis of atom {a.atom}", a.axis, (3,))
+    if not _atom(a.atom, n):
+        raise ValueError(f"an anisotropy is of one of the atoms 0 to {n - 1}, got {shown(a.atom)}")
+    axis = check_numbers(f"the axis of atom {a.atom}", a.axis, (3,))
     if not np.any(axis):
         raise ValueError(f"the axis of the anisotropy of atom {a.atom} must not be zero")
-    return Anisotropy(int(a.atom), float(numbers(f"K of atom {a.atom}", a.K, ())), tuple(axis.tolist()))
+    return Anisotropy(int(a.atom), float(check_numbers(f"K of atom {a.atom}", a.K, ())), tuple(axis.tolist()))

@@ -8,10 +8,17 @@ import scipy as sp
 from jax import Array, lax
 from jax.tree_util import register_pytree_node_class
 
-from mepmeta._checks import check_option, check_positive, check_shape, known
+from mepmeta._checks import (
+    check_numbers,
+    check_option,
+    check_positive,
+    check_shape,
+    check_wraps,
+    constant,
+)
 from mepmeta.magnets.ewald import dipole_sums
 from mepmeta.magnets.lattices import VECTORS
-from mepmeta.magnets.spins import SpinEnergy, by_gradient, closed_axes
+from mepmeta.magnets.spins import SpinEnergy, by_gradient
 
 __all__ = ["PREFACTOR", "Dipolar"]
 
@@ -94,29 +101,24 @@ class Dipolar(SpinEnergy):
         basis: Sequence[Sequence[float]] | None = None,
         prefactor: float = PREFACTOR,
     ):
-        self.shape = tuple(shape)
-        check_shape(self.shape)
+        self.shape = check_shape(shape)
         check_positive(a=a, prefactor=prefactor)
         if isinstance(vectors, str):
             check_option("vectors", vectors, tuple(VECTORS))
             vectors = VECTORS[vectors]
         cells = self.shape if basis is None else self.shape[:-1]
         d = len(cells)
-        vectors = np.array(vectors, float)
+        vectors = check_numbers("vectors", vectors)
         if vectors.shape != (d, 3) or not 1 <= d <= 3 or not np.linalg.matrix_rank(vectors) == d:
             raise ValueError(f"vectors must be {d} independent ones of three components, 1 to 3 of them, got {vectors}")
-        atoms = np.zeros((1, 3)) if basis is None else np.array(basis, float)
+        atoms = np.zeros((1, 3)) if basis is None else check_numbers("basis", basis)
         if atoms.shape != ((1, 3) if basis is None else (self.shape[-1], 3)) or not np.all(np.isfinite(atoms)):
             raise ValueError(f"basis must be places of the {self.shape[-1]} atoms in a cell, (b, 3), got {basis}")
-        self.periodic = closed_axes(periodic, d)
-        self.moments = jnp.asarray(moments, moments.dtype if hasattr(moments, "dtype") else float)
-        if self.moments.shape not in ((), self.shape) or not jnp.issubdtype(self.moments.dtype, jnp.floating):
+        self.periodic = wrap = check_wraps(periodic, d)
+        self.moments = constant("moments", moments)
+        if self.moments.shape not in ((), self.shape):
             raise ValueError(f"moments must be floats of shape () or {self.shape}, got shape {self.moments.shape}")
-        if known(self.moments) and not np.all(np.isfinite(self.moments)):
-            raise ValueError("moments must be finite")
-        sizes = [
-            n if p else sp.fft.next_fast_len(2 * n - 1, real=True) for n, p in zip(cells, self.periodic, strict=True)
-        ]
+        sizes = [n if p else sp.fft.next_fast_len(2 * n - 1, real=True) for n, p in zip(cells, wrap, strict=True)]
         # The longest axis is the last one to be transformed, of which half is kept.
         order = sorted(range(d), key=lambda axis: sizes[axis])
         self._sizes, self._axes = tuple(sizes[axis] for axis in order), tuple(axis + 1 for axis in order)

@@ -9,10 +9,10 @@ import numpy as np
 from jax import Array
 from jax.tree_util import register_pytree_node_class
 
-from mepmeta._checks import check_offset, check_shape, known
+from mepmeta._checks import check_offset, check_shape, check_wraps, constant, known, rows_of
 from mepmeta.magnets.exchange import damped
 from mepmeta.magnets.neighbours import bond_field
-from mepmeta.magnets.spins import SpinEnergy, by_gradient, closed_axes
+from mepmeta.magnets.spins import SpinEnergy, by_gradient
 
 __all__ = ["Bond", "Heisenberg"]
 
@@ -107,10 +107,10 @@ class Heisenberg(SpinEnergy):
         field: Sequence[float] | Array = (0.0, 0.0, 0.0),
         periodic: bool | Sequence[bool] = True,
     ):
-        self.shape = tuple(shape)
-        check_shape(self.shape)
-        self.periodic = closed_axes(periodic, len(self.shape))
-        bonds = [Bond(check_offset(offset, self.shape, self.periodic), *constants) for offset, *constants in bonds]
+        self.shape = check_shape(shape)
+        self.periodic = check_wraps(periodic, len(self.shape))
+        bonds = [Bond(*bond) for bond in rows_of("bonds", bonds, "Bond(offset, J, D, A)", range(1, 5))]
+        bonds = [bond._replace(offset=check_offset(bond.offset, self.shape, self.periodic)) for bond in bonds]
         # Across an open axis that is shorter than a bond there is no pair: a film of one layer.
         bonds = [bond for bond in bonds if all(abs(o) < n for o, n in zip(bond.offset, self.shape, strict=True))]
         self._offsets = tuple(bond.offset for bond in bonds)
@@ -129,20 +129,17 @@ class Heisenberg(SpinEnergy):
         )
         self.anisotropy = tuple(
             (self._constant(K, (), f"anisotropy constant {m}"), self._axis(axis, m))
-            for m, (K, axis) in enumerate(anisotropy)
+            for m, (K, axis) in enumerate(rows_of("anisotropy", anisotropy, "(K, axis)", (2,)))
         )
         self.field = self._constant(field, (3,), "field")
 
     def _constant(self, value: float | Array, tail: tuple[int, ...], name: str) -> Array:
-        floating = hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.floating)
-        value = jnp.asarray(value, value.dtype if floating else float)
+        value = constant(name, value)
         full = self.shape + tail
         once = value.ndim == len(full) and all(n in (1, m) for n, m in zip(value.shape, full, strict=True))
         value = jnp.broadcast_to(value, full) if once and value.shape != full else value
         if value.shape not in (tail, full):
             raise ValueError(f"{name} must have shape {tail} or {full}, got {value.shape}")
-        if known(value) and not np.all(np.isfinite(value)):
-            raise ValueError(f"{name} must be finite, got {value if value.ndim < 2 else 'entries that are not'}")
         return value
 
     def _symmetric(self, value: Sequence[Sequence[float]] | Array, name: str) -> Array:
@@ -154,11 +151,13 @@ class Heisenberg(SpinEnergy):
 
     def _axis(self, axis: Sequence[float] | Array, m: int) -> Array:
         axis = self._constant(axis, (3,), f"anisotropy axis {m}")
-        numpy = np if known(axis) else jnp
-        length = numpy.linalg.norm(axis, axis=-1, keepdims=True)
-        if known(length) and not np.all(length > 0):
+        numpy, axis = (np, np.asarray(axis)) if known(axis) else (jnp, axis)
+        # By the largest component first: squares of large and of small numbers are none.
+        most = numpy.max(numpy.abs(axis), axis=-1, keepdims=True)
+        if known(most) and not np.all(most > 0):
             raise ValueError(f"anisotropy axis {m} must not be zero")
-        return jnp.asarray(axis / length)
+        axis = axis / most
+        return jnp.asarray(axis / numpy.linalg.norm(axis, axis=-1, keepdims=True))
 
     @property
     def bonds(self) -> tuple[Bond, ...]:

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from mepmeta._checks import check_option, check_shape, known
+from mepmeta._checks import check_option, check_shape, constant, known
 from mepmeta.magnets.heisenberg import Bond
 
 __all__ = ["VECTORS", "cartesian", "nearest_neighbours", "positions"]
@@ -51,6 +52,8 @@ def nearest_neighbours(lattice: str, J: float | Array, D: float | Array = 0.0, d
     """
     check_option("lattice", lattice, tuple(VECTORS))
     check_option("dmi", dmi, ("neel", "bloch"))
+    for name, value in {"J": J, "D": D}.items():
+        constant(name, value)
     if lattice == "honeycomb":
         J = _from_first(J)
     bonds = [Bond(offset, J) for offset in OFFSETS[lattice]]
@@ -68,7 +71,8 @@ def nearest_neighbours(lattice: str, J: float | Array, D: float | Array = 0.0, d
 
 
 def _floats(constant: float | Array) -> Array:
-    return jnp.asarray(constant, jnp.result_type(constant, float) if hasattr(constant, "dtype") else float)
+    array = isinstance(constant, (np.ndarray, jax.Array, np.generic))
+    return jnp.asarray(constant, jnp.result_type(constant, float) if array else float)
 
 
 def _from_first(constant: float | Array) -> Array:
@@ -95,7 +99,7 @@ def positions(shape: Sequence[int], lattice: str) -> Array:
 def cartesian(shape: Sequence[int], lattice: str) -> np.ndarray:
     """:func:`positions`, as an array of NumPy."""
     check_option("lattice", lattice, tuple(VECTORS))
-    check_shape(shape, len(VECTORS[lattice]))
+    shape = check_shape(shape, len(VECTORS[lattice]))
     if lattice == "honeycomb" and shape[2] != 2:
         raise ValueError(f"a cell of the honeycomb lattice has two atoms: its shape is (n, m, 2), got {tuple(shape)}")
     return np.moveaxis(np.indices(shape), 0, -1) @ np.array(VECTORS[lattice], float)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from mepmeta._checks import check_numbers, check_option, check_positive, rows_of, shown
 from mepmeta.magnets.couplings import (
     MU_B,
     UNITS,
@@ -16,7 +17,6 @@ from mepmeta.magnets.couplings import (
     Vector,
     checked_anisotropy,
     checked_coupling,
-    numbers,
 )
 from mepmeta.magnets.heisenberg import Bond, Heisenberg
 from mepmeta.magnets.supercell import cells_of, closed, folded, repeated
@@ -73,37 +73,44 @@ class Magnet:
         def put(name, value):
             object.__setattr__(self, name, value)
 
-        put("cell", numbers("the cell", self.cell, (3, 3)))
+        put("cell", check_numbers("the cell", self.cell, (3, 3)))
         if abs(np.linalg.det(self.cell)) <= 1e-9 * np.prod(np.linalg.norm(self.cell, axis=1)):
             raise ValueError("the vectors of the cell must not be zero or in one plane")
-        n = len(self.positions)
+        places = check_numbers("the positions", self.positions)
+        n = len(places) if places.ndim == 2 else 0
         if n == 0:
             raise ValueError("a magnet has one atom or more")
-        put("positions", numbers("the positions", self.positions, (n, 3)))
+        put("positions", check_numbers("the positions", self.positions, (n, 3)))
         apart = (self.positions[:, None] - self.positions) @ np.linalg.inv(self.cell)
         close = np.linalg.norm((apart - np.round(apart)) @ self.cell, axis=-1) < SHELL
         if np.any(np.triu(close, 1)):
             i, j = np.argwhere(np.triu(close, 1))[0]
             raise ValueError(f"the atoms {i} and {j} are at one place")
         if self.moments is not None:
-            put("moments", numbers("the moments", self.moments, (n,)))
+            put("moments", check_numbers("the moments", self.moments, (n,)))
             if np.any(self.moments < 0):
                 raise ValueError(f"moments are lengths, not negative, got {self.moments}")
-        if self.unit not in UNITS:
-            raise ValueError(f"the unit of energy must be one of {', '.join(UNITS)}, got {self.unit!r}")
-        put("couplings", tuple(checked_coupling(Coupling(*c), n) for c in self.couplings))
+        check_option("the unit of energy", self.unit, tuple(UNITS))
+        rows = rows_of("couplings", self.couplings, "Coupling(i, j, R, J, D, A)", range(3, 7))
+        put("couplings", tuple(checked_coupling(Coupling(*c), n) for c in rows))
         seen = set()
         for c in self.couplings:
             if (c.i, c.j, c.R) in seen or (c.j, c.i, tuple(-r for r in c.R)) in seen:
                 raise ValueError(f"the pair {c.i} {c.j} {c.R} is listed twice, or from both its ends: list it once")
             seen.add((c.i, c.j, c.R))
-        put("anisotropy", tuple(checked_anisotropy(Anisotropy(*a), n) for a in self.anisotropy))
-        put("field", tuple(float(b) for b in numbers("the field", self.field, (3,))))
-        put("names", tuple(self.names) or tuple(str(i + 1) for i in range(n)))
-        if len(set(self.names)) != n:
-            raise ValueError(f"{n} atoms have {n} names, no two the same, got {self.names}")
+        rows = rows_of("anisotropy", self.anisotropy, "Anisotropy(atom, K, axis)", (3,))
+        put("anisotropy", tuple(checked_anisotropy(Anisotropy(*a), n) for a in rows))
+        put("field", tuple(float(b) for b in check_numbers("the field", self.field, (3,))))
+        names = self.names if isinstance(self.names, (tuple, list)) else (None,)
+        put("names", tuple(names) or tuple(str(i + 1) for i in range(n)))
+        if not len(self.names) == len(set(map(str, self.names))) == n or not all(
+            isinstance(s, str) for s in self.names
+        ):
+            raise ValueError(f"{n} atoms have {n} names, no two the same, got {shown(names)}")
         if self.cells is not None:
             put("cells", cells_of(self.cells))
+        if self.periodic is not None:
+            put("periodic", closed(self.periodic, 3))
 
     def energy(
         self,
@@ -153,7 +160,7 @@ class Magnet:
             some = {i: own[i][m] if m < len(own[i]) else Anisotropy(i, 0.0, (0.0, 0.0, 1.0)) for i in range(atoms)}
             K, axis = {i: a.K for i, a in some.items()}, {i: np.array(a.axis) for i, a in some.items()}
             anisotropy.append((spread(K, ()), spread(axis, (3,))))
-        B = numbers("the field", self.field if field is None else field, (3,))
+        B = check_numbers("the field", self.field if field is None else field, (3,))
         if np.any(B) and self.moments is None:
             raise ValueError("a field acts on moments, and this magnet has none: give its moments")
         torque = {i: MU_B / UNITS[self.unit] * mu * B for i, mu in enumerate(self.moments)} if np.any(B) else {}
@@ -191,8 +198,7 @@ class Magnet:
 
     def within(self, radius: float) -> "Magnet":
         """The magnet without the couplings of atoms farther apart than ``radius``, angstrom."""
-        if not radius > 0:
-            raise ValueError(f"radius must be positive, got {radius}")
+        check_positive(radius=radius)
         near = [c for c in self.couplings if self.distance(c) <= radius + SHELL]
         note = (
             f"cut off at {radius:g} angstrom: {len(self.couplings) - len(near)} of {len(self.couplings)} pairs left out"
@@ -201,8 +207,7 @@ class Magnet:
 
     def in_unit(self, unit: str) -> "Magnet":
         """The same magnet with its energies in another unit: "meV", "mRy" or "joule"."""
-        if unit not in UNITS:
-            raise ValueError(f"the unit of energy must be one of {', '.join(UNITS)}, got {unit!r}")
+        check_option("the unit of energy", unit, tuple(UNITS))
         c = UNITS[self.unit] / UNITS[unit]
 
         def times(value):

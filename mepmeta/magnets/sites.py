@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.tree_util import register_pytree_node_class
 
-from mepmeta._checks import check_state, known
+from mepmeta._checks import check_floats, check_state, known, shown
 from mepmeta.magnets.heisenberg import Bond, Heisenberg
 
 __all__ = ["Pinned", "pinned", "vacancies"]
@@ -29,6 +30,9 @@ class Pinned:
 
     def placed(self, x: Array) -> Array:
         """The state, or all states of an array of them, with the spins that are held in place."""
+        check_floats("the state", x)
+        if x.shape[x.ndim - self.state.ndim :] != self.state.shape:
+            raise ValueError(f"spins are held in states of shape {self.state.shape}, got {x.shape}")
         return jnp.where(self._mask(), jnp.asarray(self.state, x.dtype), x)
 
     def __call__(self, x: Array) -> Array:
@@ -103,6 +107,18 @@ class Pinned:
         return cls(*children, axis)
 
 
+def _at_every_site(name: str, answers: Array, shape: tuple[int, ...]) -> np.ndarray:
+    """True or False at every site, as an array."""
+    array = isinstance(answers, (np.ndarray, jax.Array, list, tuple)) and not isinstance(answers, np.ma.MaskedArray)
+    try:
+        found = np.asarray(answers) if array else np.zeros(0)
+    except ValueError:  # rows of different lengths
+        found = np.zeros(0)
+    if found.dtype != bool or found.shape != shape:
+        raise ValueError(f"{name} must be True or False at every site, shape {shape}, got {shown(answers)}")
+    return found
+
+
 def pinned(energy: Callable[[Array], Array], state: Array, held: Array) -> Pinned:
     r"""An energy with some spins held fixed, for example at the edges of a film or under a tip.
 
@@ -139,12 +155,9 @@ def pinned(energy: Callable[[Array], Array], state: Array, held: Array) -> Pinne
         length = np.linalg.norm(np.asarray(state), axis=-1)
         if state.shape[-1] != 3 or np.abs(length - 1).max() > IN_PLACE:
             raise ValueError(f"spins are held along unit vectors of three components, got shape {state.shape}")
-    held = np.asarray(held)
-    if held.dtype != bool or held.shape != state.shape[:-1]:
-        raise ValueError(
-            f"held must be True or False at every site, shape {state.shape[:-1]}, "
-            f"got {held.dtype} of shape {held.shape}"
-        )
+    if isinstance(energy, type) or not callable(energy):
+        raise ValueError(f"the energy must be callable, x -> scalar, got {shown(energy)}")
+    held = _at_every_site("held", held, state.shape[:-1])
     if held.all() or not held.any():
         raise ValueError(f"{'every' if held.all() else 'no'} spin is held: there is nothing to pin")
     return Pinned(energy, state, held)
@@ -172,12 +185,9 @@ def vacancies(energy: Heisenberg, missing: Array) -> Heisenberg:
     >>> float(film(mm.ferromagnet((8, 8)))), float(mm.vacancies(film, hole)(mm.ferromagnet((8, 8))))
     (-128.0, -124.0)
     """
-    missing = np.asarray(missing)
-    if missing.dtype != bool or missing.shape != energy.shape:
-        raise ValueError(
-            f"missing must be True or False at every site, shape {energy.shape}, got {missing.dtype} of shape "
-            f"{missing.shape}"
-        )
+    if isinstance(energy, type) or not all(hasattr(energy, part) for part in ("bonds", "anisotropy", "field")):
+        raise ValueError(f"vacancies are those of a Heisenberg energy, got {shown(energy)}")
+    missing = _at_every_site("missing", missing, energy.shape)
 
     def kept(constant: Array, present: np.ndarray, tail: int) -> Array:
         constant = jnp.asarray(constant)

@@ -6,13 +6,13 @@ from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
+from mepmeta._checks import check_floats
 from mepmeta.energies import Summand
 
-__all__ = ["SpinEnergy", "by_gradient", "closed_axes"]
+__all__ = ["SpinEnergy", "by_gradient"]
 
 
 def by_gradient(both: Callable) -> Callable:
@@ -65,19 +65,10 @@ class SpinEnergy(Summand):
         return tuple(axis for axis, wrap in enumerate(self.periodic) if wrap)
 
     def __call__(self, S: Array) -> Array:
+        check_floats("the state", S)
         expected = (*self.shape, 3) if self._axis_of_components else (3, *self.shape)
         kind = type(self).__name__
         if jnp.shape(S) != expected:
             raise ValueError(f"this {kind} energy takes a state of shape {expected}, got {jnp.shape(S)}")
-        if not jnp.issubdtype(jnp.result_type(S), jnp.floating):
-            raise ValueError(f"a state holds floats, got {jnp.result_type(S)}")
         S = jnp.moveaxis(S, self._axis_of_components, 0)
         return self._energy(jax.tree.map(lambda c: c.astype(S.dtype), self.tree_flatten()[0]), S)
-
-
-def closed_axes(periodic: bool | Any, axes: int) -> tuple[bool, ...]:
-    """Which axes close on themselves, from one answer or one for each; a ValueError for another number of them."""
-    every = [periodic] * axes if isinstance(periodic, (bool, np.bool_)) else list(periodic)
-    if len(every) != axes:
-        raise ValueError(f"periodic must be True, False or {axes} of them, got {periodic}")
-    return tuple(bool(p) for p in every)

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mepmeta._checks import check_shape
+from mepmeta._arguments import is_row
+from mepmeta._checks import check_shape, check_wraps
 
 __all__ = ["cells_of", "closed", "folded", "repeated"]
 
@@ -15,20 +16,17 @@ def cells_of(cells: int | Sequence[int] | None) -> tuple[int, ...]:
     """Numbers of cells along one to three axes."""
     if cells is None:
         raise ValueError("how many cells? The file does not say: give them, as (30, 30)")
-    cells = (cells,) if isinstance(cells, (int, np.integer)) else tuple(cells)
-    check_shape(cells)
+    cells = check_shape(cells if is_row(cells) else (cells,))
     if len(cells) > 3:
         raise ValueError(f"a crystal has one to three axes of cells, got {cells}")
-    return tuple(int(n) for n in cells)
+    return cells
 
 
 def closed(periodic: bool | Sequence[bool] | None, axes: int) -> tuple[bool, ...]:
     """Whether each axis closes: True where nothing is said; of answers for three axes the first count."""
-    if periodic is None or isinstance(periodic, (bool, np.bool_)):
-        return (periodic is None or bool(periodic),) * axes
-    if not axes <= len(tuple(periodic)) <= 3:
-        raise ValueError(f"periodic must be True, False or {axes} of them, got {periodic}")
-    return tuple(bool(p) for p in periodic)[:axes]
+    if periodic is None:
+        return (True,) * axes
+    return check_wraps(periodic, 3 if is_row(periodic) and len(periodic) == 3 else axes)[:axes]
 
 
 def folded(couplings: Sequence, cells: tuple[int, ...], periodic: tuple[bool, ...]) -> dict[tuple, Terms]:

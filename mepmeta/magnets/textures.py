@@ -6,7 +6,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from mepmeta._checks import check_option, check_positive, check_shape
+from mepmeta._checks import (
+    MOST,
+    check_answers,
+    check_number,
+    check_numbers,
+    check_option,
+    check_positive,
+    check_shape,
+    shown,
+)
 from mepmeta.magnets.lattices import VECTORS, cartesian
 
 __all__ = ["bimeron", "domain_wall", "ferromagnet", "skyrmion", "skyrmionium", "spiral"]
@@ -27,7 +36,7 @@ def ferromagnet(shape: Sequence[int], direction: Vector = Z) -> Array:
     Raises:
         ValueError: for a bad shape or direction.
     """
-    check_shape(shape)
+    shape = check_shape(shape)
     return jnp.asarray(np.broadcast_to(_unit("direction", direction), (*shape, 3)), float)
 
 
@@ -49,10 +58,11 @@ def domain_wall(
     Raises:
         ValueError: for a bad shape, width, axis or direction, or ``plane`` along ``domains``.
     """
-    check_shape(shape)
+    shape = check_shape(shape)
     check_positive(width=width)
-    if axis not in range(len(shape)):
-        raise ValueError(f"axis must be one of the {len(shape)} axes of the lattice, counted from 0, got {axis}")
+    check_number("center", center)
+    if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)) or axis not in range(len(shape)):
+        raise ValueError(f"axis must be one of the {len(shape)} axes of the lattice, counted from 0, got {shown(axis)}")
     d, p = _unit("domains", domains), _unit("plane", plane)
     p = p - p @ d * d
     if np.linalg.norm(p) < 1e-6:
@@ -93,6 +103,7 @@ def skyrmion(
     Source: the profile of two walls, :cite:t:`braun1994`, in the use of :cite:t:`romming2015`.
     """
     check_positive(radius=radius, width=width)
+    _check_turn(helicity, vorticity)
     distance, azimuth = _polar(shape, lattice, center, periodic)
     return jnp.asarray(_spins(_wall(distance, radius, width), vorticity * azimuth + helicity), float)
 
@@ -125,8 +136,10 @@ def skyrmionium(
 
     Source: :cite:t:`bogdanov1999`.
     """
+    check_positive(radius=radius, width=width)
+    _check_turn(helicity, vorticity)
     inner = radius / 2 if inner is None else inner
-    check_positive(radius=radius, inner=inner, width=width)
+    check_positive(inner=inner)
     if not inner < radius:
         raise ValueError(f"the inner radius must be smaller than the outer one, got {inner} and {radius}")
     distance, azimuth = _polar(shape, lattice, center, periodic)
@@ -172,9 +185,12 @@ def _polar(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distance in the plane from a center, and azimuth about it."""
     check_option("lattice", lattice, FILMS)
-    r, origin = cartesian(shape, lattice)[..., :2], np.array(center, float)
-    if origin.shape != (2,) or not np.all(np.isfinite(origin)):
-        raise ValueError(f"center must be two cell indices, finite numbers, got {center}")
+    check_answers(periodic=periodic)
+    shape = check_shape(shape, len(VECTORS[lattice]))
+    r, origin = (
+        cartesian(shape, lattice)[..., :2],
+        check_numbers("center", center, (2,), "two cell indices, finite numbers"),
+    )
     cells = shape[:2]
     # The nearest image is not always in the next cell: those of the triangular lattice are oblique, and may be long.
     reach = 2 + max(cells) // min(cells) if periodic else 0
@@ -209,9 +225,13 @@ def spiral(shape: Sequence[int], lattice: str, wavevector: Vector, axis: Vector 
     Raises:
         ValueError: for an unknown lattice, or a bad shape, wavevector or axis.
     """
-    r, a, q = cartesian(shape, lattice), _unit("axis", axis), np.array(wavevector, float)
-    if q.shape not in ((2,), (3,)) or not np.all(np.isfinite(q)):
-        raise ValueError(f"wavevector must be two or three finite numbers, got {wavevector}")
+    r, a, q = (
+        cartesian(shape, lattice),
+        _unit("axis", axis),
+        check_numbers("wavevector", wavevector, None, "two or three finite numbers"),
+    )
+    if q.shape not in ((2,), (3,)):
+        raise ValueError(f"wavevector must be two or three finite numbers, got {shown(wavevector)}")
     e = np.eye(3)[np.argmin(np.abs(a))]
     u = _unit("axis", e - e @ a * a)
     phase = (r[..., : q.size] @ q)[..., None]
@@ -219,7 +239,15 @@ def spiral(shape: Sequence[int], lattice: str, wavevector: Vector, axis: Vector 
 
 
 def _unit(name: str, vector: Vector) -> np.ndarray:
-    vector = np.array(vector, float)
-    if vector.shape != (3,) or not 0 < np.linalg.norm(vector) < np.inf:
-        raise ValueError(f"{name} must be a finite vector of three components, not zero, got {vector}")
-    return vector / np.linalg.norm(vector)
+    wanted = "a finite vector of three components, not zero"
+    found = check_numbers(name, vector, wanted=wanted)
+    if found.shape != (3,) or not np.any(found):
+        raise ValueError(f"{name} must be {wanted}, got {shown(vector)}")
+    found = found / np.max(np.abs(found))  # squares of large and of small numbers are none
+    return found / np.linalg.norm(found)
+
+
+def _check_turn(helicity: float, vorticity: int) -> None:
+    check_number("helicity", helicity)
+    if isinstance(vorticity, bool) or not isinstance(vorticity, (int, np.integer)) or abs(vorticity) > MOST:
+        raise ValueError(f"vorticity must be a whole number, got {shown(vorticity)}")

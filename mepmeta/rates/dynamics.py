@@ -13,13 +13,17 @@ from jax import Array, lax
 from tqdm import tqdm
 
 from mepmeta._checks import (
+    check_answers,
     check_count,
     check_damping,
     check_energy,
+    check_function,
+    check_key,
     check_moments,
+    check_number,
     check_positive,
+    check_record,
     check_state,
-    check_temperature,
 )
 from mepmeta._compiled import compiled
 from mepmeta._trace import traced
@@ -213,13 +217,18 @@ def simulate(
     >>> bool(abs(spin(free.states[0]) - spin(start[0])) < 1e-6)  # precession keeps the energy
     True
     """
-    energy, S, constants = _checked(energy, states, temperature, damping, dt, steps, moments)
+    energy, S, constants = _checked(key, energy, states, temperature, damping, dt, steps, moments, progress)
     check_count("every", every)
+    if observe is not None:
+        check_function("observe", observe)
 
     def record(S: Array) -> Any:
         return observe(jnp.moveaxis(S, (0, -1), (-1, 0))) if observe else None
 
-    history, done, completed = [record(S)], 0, True
+    try:
+        history, done, completed = [record(S)], 0, True
+    except Exception as error:  # of whatever kind: it is the function of somebody else
+        raise ValueError(f"observe does not take states of shape {states.shape}: {error!r}") from error
     with tqdm(total=steps, disable=not progress, desc="steps") as bar:
         try:
             while done < steps:
@@ -267,9 +276,8 @@ def count_escapes(
     Raises:
         ValueError: as :func:`simulate`, and when ``core`` is not a whole number or a trajectory starts in none.
     """
-    energy, S, constants = _checked(energy, states, temperature, damping, dt, steps, moments)
-    if not callable(core):
-        raise ValueError(f"core must be a function of a state, got {type(core).__name__}")
+    energy, S, constants = _checked(key, energy, states, temperature, damping, dt, steps, moments, progress)
+    check_record("core", core, states[0])
     core = traced(core, states[0])
     out = jax.eval_shape(core, states[0])
     if getattr(out, "shape", None) != () or not jnp.issubdtype(out.dtype, jnp.integer):
@@ -294,13 +302,22 @@ def count_escapes(
 
 
 def _checked(
-    energy: Callable, states: Array, temperature: float, damping: float, dt: float, steps: int, moments: float | Array
+    key: Array,
+    energy: Callable,
+    states: Array,
+    temperature: float,
+    damping: float,
+    dt: float,
+    steps: int,
+    moments: float | Array,
+    progress: bool,
 ) -> tuple[Callable, Array, tuple[Array, ...]]:
-    check_state(states, "the batch of states")
+    check_key(key)
+    check_answers(progress=progress)
+    check_state(states, "the batch of states", Spheres())
     if states.ndim < 3:
         raise ValueError(f"the states of B trajectories have shape (B, *shape, 3), got {states.shape}")
-    Spheres().check(np.asarray(states), "the batch of states")
-    check_temperature(temperature, zero=True)
+    check_number("the temperature k_BT", temperature, "an energy >= 0", 0)
     check_damping(damping)
     check_positive(dt=dt)
     check_count("steps", steps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy as sp
 
-from mepmeta._checks import check_count, check_damping, check_temperature
+from mepmeta._checks import check_count, check_damping, check_positive, shown
 from mepmeta.magnets.heisenberg import Heisenberg
 
 __all__ = ["relaxation_rates"]
@@ -81,9 +81,11 @@ def relaxation_rates(
     >>> mm.relaxation_rates(free, temperature=0.5, damping=1.0, degree=8, k=4).round(9).tolist()
     [0.5, 0.5, 0.5, 1.5]
     """
-    if not hasattr(energy, "anisotropy") or np.prod(energy.shape) != 1 or energy.bonds:
+    if not all(hasattr(energy, part) for part in ("anisotropy", "bonds")) or isinstance(energy, type):
+        raise ValueError(f"relaxation_rates takes a Heisenberg energy, got {shown(energy)}")
+    if np.prod(energy.shape) != 1 or energy.bonds:
         raise ValueError("relaxation_rates takes the Heisenberg energy of one cell without bonds")
-    check_temperature(temperature)
+    check_positive(temperature=temperature)
     check_damping(damping, positive=True)
     check_count("degree", degree)
     check_count("k", k)

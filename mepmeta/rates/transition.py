@@ -16,6 +16,8 @@ from mepmeta._checks import (
     check_energy,
     check_held,
     check_moments,
+    check_number,
+    check_positive,
     check_state,
     check_temperature,
     check_untraced,
@@ -89,7 +91,10 @@ class TransitionRate:
         return attempts * np.exp(-self.barrier / np.asarray(temperature, float))
 
     def lifetime(self, temperature: float | np.ndarray) -> np.ndarray:
-        r"""Mean time :math:`1/\kappa` until the transition, by Langer's theory."""
+        r"""Mean time :math:`1/\kappa` until the transition, by Langer's theory.
+
+        Infinite where the rate is less than any number.
+        """
         with np.errstate(divide="ignore"):
             return 1 / self.rate(temperature)
 
@@ -161,15 +166,14 @@ def transition_rate(
     """
     check_damping(damping)
     check_count("multiplicity", multiplicity)
-    if soft is not None and not 0 <= soft < np.inf:
-        raise ValueError(f"soft is an eigenvalue, a finite number >= 0, got {soft}")
+    if soft is not None:
+        check_number("soft", soft, "an eigenvalue, a finite number >= 0", 0)
     check_untraced("transition_rate", minimum, saddle)
     for name, x in {"minimum": minimum, "saddle": saddle}.items():
-        check_state(x, f"the {name}")
-    if minimum.shape != saddle.shape:
-        raise ValueError(f"minimum and saddle must have one shape, got {minimum.shape} and {saddle.shape}")
-    for name, x in {"minimum": minimum, "saddle": saddle}.items():
-        Spheres().check(np.asarray(x), f"the {name}")
+        check_state(x, f"the {name}", Spheres())
+    if minimum.shape != saddle.shape or minimum.dtype != saddle.dtype:
+        kinds = f"{minimum.shape} of {minimum.dtype} and {saddle.shape} of {saddle.dtype}"
+        raise ValueError(f"minimum and saddle must have one shape and dtype, got {kinds}")
     check_held(energy, the_minimum=minimum, the_saddle=saddle)
     energy = check_energy(energy, minimum)
     check_untraced("transition_rate", energy)
@@ -309,6 +313,5 @@ def time_unit(moment: float, energy: float) -> float:
     >>> f"{mm.time_unit(moment=3.0, energy=1.602176634e-22):.3e} s"  # three Bohr magnetons, energies in meV
     '9.862e-13 s'
     """
-    if not (0 < moment < np.inf and 0 < energy < np.inf):
-        raise ValueError(f"moment and unit of energy must be positive numbers, got {moment} and {energy}")
+    check_positive(moment=moment, energy=energy)
     return moment * sp.constants.value("Bohr magneton") / (sp.constants.value("electron gyromag. ratio") * energy)

@@ -148,9 +148,8 @@ def relax(
     >>> r.converged, r.kicks, round(r.energy, 9)
     (True, 1, -1.0)
     """
-    check_state(state, "the state", axes=1)
     check_untraced("relax", state)
-    geometry.check(np.asarray(state), "the state")
+    check_state(state, "the state", geometry, axes=1)
     check_count("max_steps", max_steps)
     check_positive(**{name: x for name, x in {"tol": tol, "unit": unit}.items() if x is not None})
     energy = check_energy(energy, state, geometry)

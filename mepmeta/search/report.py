@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from mepmeta.paths import arc_length
+from mepmeta.paths import lengths_along
 from mepmeta.problem import Problem
 from mepmeta.search.beyond import SAME
 from mepmeta.search.converge import PROMINENCE
@@ -33,7 +33,7 @@ def reported(
     problem, path, points, interpolated = search.problem, search.seen, [], 0.0
     if search.parts is None:  # nothing was iterated
         energies = np.asarray(problem.energies(path))
-        position = np.asarray(arc_length(path, geometry=problem.geometry))
+        position = np.asarray(lengths_along(path, problem.geometry))
         slopes, top = np.zeros_like(energies), int(np.argmax(energies))
     else:
         position, energies, slopes = search.profile()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,8 @@ import numpy as np
 import scipy as sp
 from jax import Array
 
+from mepmeta._arguments import check_file, check_numbers, shown
+from mepmeta._files import read_arrays, write
 from mepmeta.magnets.files import ovf
 
 __all__ = ["MEP", "Crossing", "StationaryPoint"]
@@ -130,8 +133,15 @@ class MEP:
         return max(self.crossings, key=lambda c: c.barrier, default=None)
 
     def profile(self, position: np.ndarray) -> np.ndarray:
-        """Energy at distances along the path: the cubic through energies and slopes of the neighbouring images."""
-        return profile_of(self.position, self.energies, self.slopes)(np.asarray(position))
+        """Energy at distances along the path: the cubic through energies and slopes of the neighbouring images.
+
+        Raises:
+            ValueError: for a distance that is not between the ends of the path, up to rounding.
+        """
+        s, (first, *_, last) = check_numbers("position", position), self.position
+        if np.any(np.abs(s - (first + last) / 2) > (0.5 + 1e-9) * (last - first)):
+            raise ValueError(f"the path goes from {first:.6g} to {last:.6g}, got position {shown(position)}")
+        return profile_of(self.position, self.energies, self.slopes)(np.clip(s, first, last))
 
     def save(self, file: str | Path) -> None:
         """Write the result to a NumPy archive, ``.npz``; :meth:`load` reads it.
@@ -139,7 +149,7 @@ class MEP:
         Of a name that ends in ``.ovf`` the file is the path alone, images of spins as other codes take a band, see
         :func:`~mepmeta.magnets.files.ovf.save`; :func:`~mepmeta.magnets.files.ovf.load` reads them.
         """
-        if Path(file).suffix.lower() == ".ovf":
+        if check_file(file).suffix.lower() == ".ovf":
             ovf.save(file, self.path, band=True)
             return
         columns = {
@@ -147,8 +157,9 @@ class MEP:
         }
         for name in StationaryPoint._fields:
             columns[f"points.{name}"] = np.array([np.asarray(getattr(point, name)) for point in self.points])
-        with open(file, "wb") as stream:
-            np.savez_compressed(stream, **columns)
+        stream = io.BytesIO()
+        np.savez_compressed(stream, **columns)
+        write(file, stream.getvalue())
 
     @classmethod
     def load(cls, file: str | Path) -> MEP:
@@ -157,17 +168,17 @@ class MEP:
         Raises:
             ValueError: when the file holds something else.
         """
-        if Path(file).suffix.lower() == ".ovf":
+        if check_file(file).suffix.lower() == ".ovf":
             raise ValueError(f"{file} holds the images alone: mm.load reads them")
-        stored = np.load(file, allow_pickle=False)
-        if isinstance(stored, np.ndarray):
-            raise ValueError(f"{file} is not a saved MEP: it holds one array")
-        with stored:
-            columns = {name: stored[name] for name in stored.files}
+        columns = read_arrays(file, "a saved MEP")
         wanted = {field.name for field in fields(cls)} - {"points"} | {f"points.{p}" for p in StationaryPoint._fields}
         missing = wanted - set(columns)
         if missing:
             raise ValueError(f"{file} is not a saved MEP: it has no {', '.join(sorted(missing))}")
+        P = len(np.atleast_1d(columns["position"]))
+        lengths = {name: np.shape(columns[name])[:1] for name in ("path", "energies", "slopes")}
+        if any(length != (P,) for length in lengths.values()) or P < 2:
+            raise ValueError(f"{file} is not a saved MEP: energies, slopes and positions are not those of its images")
         rows = zip(*(columns.pop(f"points.{name}") for name in StationaryPoint._fields), strict=True)
         values = {name: value.item() if value.ndim == 0 else value for name, value in columns.items()}
         plain = {name: kind for name, kind in StationaryPoint.__annotations__.items() if kind in (int, float)}

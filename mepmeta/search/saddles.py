@@ -7,7 +7,7 @@ import numpy as np
 from jax import Array
 from tqdm import tqdm
 
-from mepmeta._checks import check_count, check_energy, check_positive, check_state, check_untraced
+from mepmeta._checks import check_answers, check_count, check_energy, check_positive, check_state, check_untraced
 from mepmeta.geometry import Flat, Geometry
 from mepmeta.problem import Problem, pose, tolerance
 from mepmeta.search.newton import Rule, newton
@@ -103,9 +103,9 @@ def find_saddles(
     >>> sorted((saddle.sign, round(saddle.barrier, 9), saddle.eigenvalues.round(6).tolist()) for saddle in found)
     [(-1, 1.0, [-2.0, 4.0]), (1, 1.0, [-2.0, 4.0])]
     """
-    check_state(minimum, "the minimum", axes=1)
     check_untraced("find_saddles", minimum)
-    geometry.check(np.asarray(minimum), "the minimum")
+    check_state(minimum, "the minimum", geometry, axes=1)
+    check_answers(progress=progress)
     check_count("modes", modes)
     check_count("max_steps", max_steps)
     check_positive(**{name: value for name, value in {"tol": tol, "unit": unit}.items() if value is not None})

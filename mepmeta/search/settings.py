@@ -1,21 +1,26 @@
 """How to search: the arguments of ``find_mep`` as one record, and their checks."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 import numpy as np
 from jax import Array
 
 from mepmeta._checks import (
+    check_answers,
     check_count,
     check_energy,
     check_held,
+    check_number,
     check_option,
     check_params,
     check_path,
     check_positive,
     check_state,
     check_untraced,
+    known,
+    shown,
 )
 from mepmeta.force import TANGENTS, Tangent
 from mepmeta.geometry import Flat, Geometry
@@ -47,12 +52,23 @@ class Settings(NamedTuple):
     progress: bool = True
 
 
+def _check_own(name: str, method: Any) -> None:
+    """The numbers of a method of this package; what is in one of somebody else is unknown."""
+    for field in fields(method) if type(method).__module__.startswith("mepmeta.methods.") else ():
+        value, what = getattr(method, field.name), f"{field.name} of {name}, {type(method).__name__},"
+        if field.name in ("memory", "every"):
+            check_count(what, value)
+        elif not isinstance(field.default, bool):
+            check_number(what, value, "a finite number >= 0", 0)
+        elif known(value) and np.asarray(value).dtype != bool:
+            raise ValueError(f"{what} must be True or False, got {shown(value)}")
+
+
 def checked(energy: Callable, start: Array, end: Array, how: Settings) -> tuple[Callable, Settings]:
     """The energy as the program that it is now, and the settings with the tangent they mean; or a ``ValueError``."""
     check_untraced("find_mep", start, end, how.path)
     for name, x in {"start": start, "end": end}.items():
-        check_state(x, name, axes=1)
-        how.geometry.check(np.asarray(x), name)
+        check_state(x, name, how.geometry, axes=1)
     if start.shape != end.shape or start.dtype != end.dtype:
         kinds = f"{start.shape} of {start.dtype} and {end.shape} of {end.dtype}"
         raise ValueError(f"start and end must have one shape and dtype, got {kinds}")
@@ -60,20 +76,24 @@ def checked(energy: Callable, start: Array, end: Array, how: Settings) -> tuple[
         raise ValueError("start and end are the same state: there is no path between them")
     check_count("max_steps", how.max_steps)
     check_count("patience", how.patience)
+    check_answers(climb=how.climb, relax_endpoints=how.relax_endpoints, progress=how.progress)
     for name, way in {"method": how.method, "fallback": how.fallback}.items():
         parts = [hasattr(way, part) for part in ("init", "update", "spacing")]
         if way is not None and (isinstance(way, type) or not all(parts)):
-            raise ValueError(f"{name} must be a method such as mepmeta.methods.FIRE(), got {way!r}")
+            raise ValueError(f"{name} must be a method such as mepmeta.methods.FIRE(), got {shown(way)}")
+        _check_own(name, way)
     if how.path is not None:
         check_path(how.path, how.geometry)
         if how.path.shape[1:] != start.shape or how.path.dtype != start.dtype:
             states, kind = f"{start.shape} of {start.dtype}", f"{how.path.shape} of {how.path.dtype}"
             raise ValueError(f"the path must hold states of shape {states}, got shape {kind}")
-    elif how.n_images is not None and (not isinstance(how.n_images, (int, np.integer)) or how.n_images < 3):
-        raise ValueError(f"a path needs at least 3 images, got n_images={how.n_images}")
+    elif how.n_images is not None:
+        check_count("n_images", how.n_images, 3)
     if how.params is not None:
         check_params(how.params)
-    tangent = how.tangent or ("improved" if how.params is None else "smooth")
+    tangent = how.tangent
+    if tangent is None:
+        tangent = "improved" if how.params is None else "smooth"
     check_option("tangent", tangent, TANGENTS)
     if tangent == "smooth" and how.params is None:
         raise ValueError("the smooth tangent needs its smoothness: pass params=NEBParams(gamma, mu, beta)")

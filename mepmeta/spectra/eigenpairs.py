@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import scipy as sp
 
-from mepmeta.spectra.factors import ACCURATE, SIGNS, factorised, one_thread
+from mepmeta._arguments import check_count
+from mepmeta.spectra.factors import ACCURATE, SIGNS, checked_matrix, factorised, one_thread
 
 __all__ = ["DENSE", "ZERO", "eigenpairs", "lowest_eigenpairs", "near_lowest", "reproducible"]
 
@@ -25,8 +26,13 @@ def lowest_eigenpairs(H: sp.sparse.csc_array, k: int) -> tuple[np.ndarray, np.nd
     Args:
         H: symmetric sparse matrix, shape ``(n, n)``; see :func:`~mepmeta.spectra.hessian.hessian`.
         k: how many. None is missed where several are equal, as the signs of factors tell.
+
+    Raises:
+        ValueError: for a matrix that is not square, symmetric and finite, or k below 1.
     """
-    return eigenpairs(H, k)[:2]
+    check_count("k", k)
+    H = checked_matrix(H)
+    return eigenpairs(H, min(k, H.shape[0]))[:2]
 
 
 @one_thread

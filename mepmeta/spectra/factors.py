@@ -10,7 +10,9 @@ import numpy as np
 import scipy as sp
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["ACCURATE", "SIGNS", "LogDeterminant", "factorised", "log_determinant", "one_thread"]
+from mepmeta._arguments import check_numbers, shown
+
+__all__ = ["ACCURATE", "SIGNS", "LogDeterminant", "checked_matrix", "factorised", "log_determinant", "one_thread"]
 
 #: A factorisation without pivoting has to solve a linear system to this relative residual; where only the signs count,
 #: next to an eigenvalue, to the other one.
@@ -58,6 +60,18 @@ def factorised(A: sp.sparse.csc_array, accurate: float = ACCURATE) -> sp.sparse.
     return lu
 
 
+def checked_matrix(H: sp.sparse.csc_array) -> sp.sparse.csc_array:
+    """A symmetric sparse matrix of finite numbers, by columns."""
+    if not sp.sparse.issparse(H) or H.ndim != 2 or H.shape[0] != H.shape[1] or 0 in H.shape:
+        raise ValueError(f"the matrix must be square and sparse, as that of mepmeta.hessian, got {shown(H)}")
+    if H.dtype.kind not in "iuf" or not np.all(np.isfinite(H.data)):
+        raise ValueError(f"the matrix must have entries that are finite real numbers, got {H.dtype}")
+    H = sp.sparse.csc_array(H, dtype=float)
+    if abs(H - H.T).max() > 1e-6 * abs(H).max():
+        raise ValueError("the matrix must be symmetric")
+    return H
+
+
 @one_thread
 def log_determinant(H: sp.sparse.csc_array, across: np.ndarray | None = None) -> LogDeterminant:
     r"""The log-determinant of a symmetric matrix, and its number of negative eigenvalues, without an eigenvalue.
@@ -79,7 +93,8 @@ def log_determinant(H: sp.sparse.csc_array, across: np.ndarray | None = None) ->
         across: orthonormal columns Z, shape ``(n, k)``.
 
     Raises:
-        ValueError: for a matrix that is not square or singular to working precision.
+        ValueError: for a matrix that is not square, symmetric and finite, or singular to working precision; for columns
+            that are not orthonormal.
 
     Source: Sylvester's law of inertia; the same quantity by block elimination on a lattice: :cite:t:`potkina2020`.
 
@@ -89,9 +104,10 @@ def log_determinant(H: sp.sparse.csc_array, across: np.ndarray | None = None) ->
     >>> round(d.value, 9) == round(float(jnp.log(8.0)), 9), d.negative
     (True, 1)
     """
-    if H.ndim != 2 or H.shape[0] != H.shape[1]:
-        raise ValueError(f"a determinant takes a square matrix, got shape {H.shape}")
-    Z = np.zeros((H.shape[0], 0)) if across is None else np.asarray(across, float)
+    H = checked_matrix(H)
+    Z = np.zeros((H.shape[0], 0)) if across is None else check_numbers("across", across)
+    if Z.ndim != 2 or len(Z) != len(H.indptr) - 1 or np.max(np.abs(Z.T @ Z - np.eye(Z.shape[1])), initial=0) > 1e-6:
+        raise ValueError(f"across must be orthonormal columns of {H.shape[0]} numbers, got shape {Z.shape}")
     k = Z.shape[1]
     if k == 0:
         pivots = factorised(H).U.diagonal()

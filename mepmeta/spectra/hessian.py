@@ -87,8 +87,7 @@ def hessian(energy: Callable[[Array], Array], x: Array, *, geometry: Geometry = 
     >>> (H.round(9) + 0.0).tolist()
     [[6.0, 0.0], [0.0, 2.0]]
     """
-    check_state(x, "the state")
-    geometry.check(np.asarray(x), "the state")
+    check_state(x, "the state", geometry)
     x = jnp.asarray(x)
     return matrix(check_energy(energy, x, geometry), x, geometry)
 

@@ -118,10 +118,16 @@ def curvature_scale(energy: Callable[[Array], Array], x: Array, *, geometry: Geo
 
     Returns:
         Largest eigenvalue of the Hessian by magnitude, energy over squared coordinate.
+
+    Raises:
+        ValueError: for a bad state or energy, or a Hessian that is not finite.
     """
-    check_state(x, "the state")
+    check_state(x, "the state", geometry)
     x = jnp.asarray(x)
-    return float(largest_curvature(check_energy(energy, x, geometry), x, geometry))
+    scale = float(largest_curvature(check_energy(energy, x, geometry), x, geometry))
+    if not np.isfinite(scale):
+        raise ValueError("the Hessian of the energy is not finite at this state")
+    return scale
 
 
 def lowest_modes(energy: Callable[[Array], Array], x: Array, k: int = 4, *, geometry: Geometry = Flat()) -> Modes:
@@ -153,8 +159,7 @@ def lowest_modes(energy: Callable[[Array], Array], x: Array, k: int = 4, *, geom
     >>> modes.values.round(9).tolist(), modes.negative
     ([-2.0, 4.0], 1)
     """
-    check_state(x, "the state")
-    geometry.check(np.asarray(x), "the state")
+    check_state(x, "the state", geometry)
     check_count("k", k)
     x = jnp.asarray(x)
     return lowest(check_energy(energy, x, geometry), x, k, geometry)

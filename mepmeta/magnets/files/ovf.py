@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from mepmeta._checks import check_option
+from mepmeta._checks import check_answers, check_count, check_numbers, check_option
+from mepmeta._files import read, write
 
 __all__ = ["load", "save"]
 
@@ -68,14 +69,19 @@ def save(
         data: "binary 8", which keeps every digit, "binary 4" or "text", which keeps them, too.
 
     Raises:
-        ValueError: for an array that is not of vectors, or not finite; an unknown ``data``.
+        ValueError: for an array that is not of vectors, not finite, or with a zero vector; an unknown ``data``.
     """
     check_option("data", data, ("binary 8", "binary 4", "text"))
+    check_count("atoms", atoms)
+    if band is not None:
+        check_answers(band=band)
     listed = isinstance(states, (list, tuple)) and np.ndim(states[0] if states else 0) > 1
-    S = np.asarray(states, float)
+    S = check_numbers("a state", states, wanted="finite vectors (*cells, 3)")
     band = listed or S.ndim > 3 if band is None else band
     if S.ndim < 2 + band or S.ndim > 5 + band or S.shape[-1] != 3 or 0 in S.shape or not np.all(np.isfinite(S)):
         raise ValueError(f"a state is finite vectors (*cells, 3), and a band (P, *cells, 3), got shape {S.shape}")
+    if not np.all(np.any(S != 0, axis=-1)):
+        raise ValueError("a vector of the states is zero, and has no direction")
     images = S if band else S[None]
     shape = images.shape[1:-1]
     atoms = shape[-1] if len(shape) == 4 else atoms
@@ -95,7 +101,7 @@ def save(
         else:
             body = "".join(" ".join(map(repr, row)) + "\n" for row in flat.tolist()).encode()
         out += [head.encode(), body, f"# End: Data {kind}\n# End: Segment\n".encode()]
-    Path(path).write_bytes(b"".join(out))
+    write(path, b"".join(out))
 
 
 def load(path: str | Path, *, atoms: int = 1) -> Array:
@@ -113,6 +119,7 @@ def load(path: str | Path, *, atoms: int = 1) -> Array:
         ValueError: with file and line, for a file that is cut or of another kind: another mesh, segments of different
             shape, vectors that are zero, not finite or not of three components.
     """
+    check_count("atoms", atoms)
     file = _File(path)
     file.expect(r"OOMMF:?\s+OVF\s+2\.0")
     count = int(file.expect(r"Segment count\s*:\s*(\d{1,9})")[1])
@@ -157,7 +164,7 @@ class _File:
     """A file that is read line by line, and where its numbers are, byte by byte."""
 
     def __init__(self, path: str | Path):
-        self.path, self.raw, self.at, self.last = path, Path(path).read_bytes(), 0, 0
+        self.path, self.raw, self.at, self.last = path, read(path), 0, 0
 
     def wrong(self, expected: str) -> ValueError:
         line = self.raw.count(b"\n", 0, self.last) + 1

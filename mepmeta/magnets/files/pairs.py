@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mepmeta._arguments import shown
 from mepmeta.magnets.couplings import Coupling
 from mepmeta.magnets.files.text import Line
 from mepmeta.magnets.magnet import Magnet
 
-__all__ = ["Entry", "built", "from_both_ends", "split", "tensor", "to_both_ends"]
+__all__ = ["Entry", "built", "check_magnet", "from_both_ends", "split", "tensor", "to_both_ends"]
 
 
 class Entry(NamedTuple):
@@ -79,6 +80,11 @@ def built(path: str | Path, *parts: Any, **more: Any) -> Magnet:
         return Magnet(*parts, **more)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def check_magnet(magnet: Any) -> None:
+    if not isinstance(magnet, Magnet):
+        raise ValueError(f"a file is written of a Magnet, got {shown(magnet)}")
 
 
 def tensor(c: Coupling) -> np.ndarray:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mepmeta._files import write
 from mepmeta.magnets.couplings import Anisotropy, Coupling
-from mepmeta.magnets.files.pairs import Entry, built
+from mepmeta.magnets.files.pairs import Entry, built, check_magnet
 from mepmeta.magnets.files.text import Line, Lines, lines_of, relative, written
 from mepmeta.magnets.magnet import Magnet
 
@@ -237,6 +238,7 @@ def write_spirit(magnet: Magnet, path: str | Path) -> None:
     Raises:
         ValueError: for a magnet without moments, or with symmetric tensors, which Spirit has not.
     """
+    check_magnet(magnet)
     if magnet.moments is None or any(c.A is not None for c in magnet.couplings):
         raise ValueError("Spirit has a moment for every atom, and no symmetric tensors of exchange")
     magnet = magnet.in_unit("meV")
@@ -253,4 +255,4 @@ def write_spirit(magnet: Magnet, path: str | Path) -> None:
     out += [f"n_interaction_pairs {len(magnet.couplings)}", "i j da db dc Jij Dijx Dijy Dijz"]
     for c in magnet.couplings:
         out.append(f"{c.i} {c.j} {' '.join(map(str, c.R))} {written(c.J, *(c.D or (0, 0, 0)))}")
-    Path(path).write_text("\n".join(out) + "\n")
+    write(path, ("\n".join(out) + "\n").encode())

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mepmeta._files import write
 from mepmeta.magnets.couplings import Anisotropy
-from mepmeta.magnets.files.pairs import Entry, built, from_both_ends, to_both_ends
+from mepmeta.magnets.files.pairs import Entry, built, check_magnet, from_both_ends, to_both_ends
 from mepmeta.magnets.files.text import NUMBER, Line, Lines, lines_of, written
 from mepmeta.magnets.magnet import Magnet
 
@@ -198,6 +199,7 @@ def write_tb2j(magnet: Magnet, path: str | Path) -> None:
     Raises:
         ValueError: for a magnet without moments, or without couplings.
     """
+    check_magnet(magnet)
     if magnet.moments is None or not magnet.couplings:
         raise ValueError("TB2J has a moment for every atom and one coupling or more")
     magnet, double, single = magnet.in_unit("meV"), "=" * 90, "-" * 88
@@ -225,4 +227,4 @@ def write_tb2j(magnet: Magnet, path: str | Path) -> None:
         if c.A is not None:
             x, y, z = (written(*row) for row in np.array(c.A) / 2)
             out += ["[Testing!]J_ani:", f"[[{x}]", f" [{y}]", f" [{z}]]"]
-    Path(path).write_text("\n".join(out) + "\n")
+    write(path, ("\n".join(out) + "\n").encode())

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from mepmeta._files import read
+
 __all__ = ["NUMBER", "Line", "Lines", "lines_of", "relative", "whole", "written"]
 
 #: A number as Fortran and C write it.
@@ -76,11 +78,11 @@ def lines_of(path: str | Path, comment: str | None = "#", *, named_in: Line | No
             another one names and that is not there.
     """
     try:
-        raw = Path(path).read_bytes()
-    except OSError as error:
+        raw = read(path)
+    except ValueError as error:
         if named_in is None:
             raise
-        raise named_in.wrong(f"the file {path} cannot be read ({error.strerror})") from error
+        raise named_in.wrong(str(error)) from error
     try:
         text = raw.decode()
     except UnicodeDecodeError:

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from mepmeta._arguments import check_file
+from mepmeta._files import is_folder, make_folder, write
 from mepmeta.magnets.couplings import Anisotropy, Coupling
 from mepmeta.magnets.files.finder import Finder
-from mepmeta.magnets.files.pairs import built, from_both_ends, tensor, to_both_ends
+from mepmeta.magnets.files.pairs import built, check_magnet, from_both_ends, tensor, to_both_ends
 from mepmeta.magnets.files.text import Line, Lines, lines_of, relative, written
 from mepmeta.magnets.magnet import Magnet
 
@@ -58,7 +60,8 @@ def read_uppasd(path: str | Path) -> Magnet:
     Raises:
         ValueError: with file and line, for anything that is not understood or that this package has no term for.
     """
-    path = Path(path) / "inpsd.dat" if Path(path).is_dir() else Path(path)
+    path = check_file(path)
+    path = path / "inpsd.dat" if is_folder(path) else path
     keys, run = _keywords(lines_of(path, None))
     notes = ["UppASD lists every pair from both ends with the full value: J here = 2 J there; nothing divided by S^2"]
     notes += [f"how it runs is not read: {', '.join(run)}"] * bool(run)
@@ -217,13 +220,14 @@ def write_uppasd(magnet: Magnet, folder: str | Path) -> None:
     Raises:
         ValueError: for a magnet without moments or couplings, or an atom with two axes of anisotropy.
     """
+    check_magnet(magnet)
     if magnet.moments is None or not magnet.couplings:
         raise ValueError("UppASD has a moment for every atom and one coupling or more")
-    n, magnet, folder = len(magnet.positions), magnet.in_unit("mRy"), Path(folder)
+    n, magnet, folder = len(magnet.positions), magnet.in_unit("mRy"), check_file(folder)
     own = {a.atom: a for a in magnet.anisotropy}
     if len(own) < len(magnet.anisotropy):
         raise ValueError("UppASD has one axis of anisotropy for an atom")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     tensors = any(c.A is not None for c in magnet.couplings)
     rows = [(c, f"{c.i + 1} {c.j + 1} {' '.join(map(str, c.R))} ") for c in to_both_ends(magnet)]
     files = {
@@ -244,5 +248,5 @@ def write_uppasd(magnet: Magnet, folder: str | Path) -> None:
     out += ["cell " + "\n     ".join(written(*v) for v in magnet.cell), "posfile ./posfile", "momfile ./momfile"]
     for name, text in files.items():
         if text:
-            (folder / name).write_text("\n".join(text) + "\n")
-    (folder / "inpsd.dat").write_text("\n".join([*out, "exchange ./jfile"]) + "\n")
+            write(folder / name, ("\n".join(text) + "\n").encode())
+    write(folder / "inpsd.dat", ("\n".join([*out, "exchange ./jfile"]) + "\n").encode())

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import scipy as sp
 
+from mepmeta._files import write
 from mepmeta.magnets.couplings import MU_B, Anisotropy, Coupling
-from mepmeta.magnets.files.pairs import Entry, built, from_both_ends, split, tensor, to_both_ends
+from mepmeta.magnets.files.pairs import Entry, built, check_magnet, from_both_ends, split, tensor, to_both_ends
 from mepmeta.magnets.files.text import Line, Lines, lines_of, written
 from mepmeta.magnets.magnet import Magnet
 
@@ -153,6 +154,7 @@ def write_vampire(magnet: Magnet, path: str | Path) -> None:
     Raises:
         ValueError: for a magnet without moments, or an atom with two axes of anisotropy.
     """
+    check_magnet(magnet)
     own = {a.atom: a for a in magnet.anisotropy}
     if magnet.moments is None or len(own) < len(magnet.anisotropy):
         raise ValueError("Vampire has a moment and one axis of anisotropy for every atom")
@@ -173,7 +175,7 @@ def write_vampire(magnet: Magnet, path: str | Path) -> None:
     for k, c in enumerate(rows):
         numbers = (c.J,) if scalar else tensor(c).ravel()
         out.append(f"{k} {c.i} {c.j} {' '.join(map(str, c.R))} {written(*numbers)}")
-    Path(path).write_text("\n".join(out) + "\n")
+    write(path, ("\n".join(out) + "\n").encode())
     out = [f"material:num-materials = {n}"]
     for i, mu in enumerate(magnet.moments):
         at = f"material[{i + 1}]:"
@@ -182,4 +184,4 @@ def write_vampire(magnet: Magnet, path: str | Path) -> None:
             out.append(f"{at}{DIRECTION} = {','.join(map(repr, map(float, a.axis)))}")
             out.append(f"{at}{CONSTANTS[0]} = {a.K!r} !J/atom")
         out.append(f"{at}{MOMENT} = {float(mu)!r} !muB")
-    Path(path).with_suffix(".mat").write_text("\n".join(out) + "\n")
+    write(Path(path).with_suffix(".mat"), ("\n".join(out) + "\n").encode())
