@@ -395,7 +395,7 @@ def text_ovf(path):
 
 
 def checkpoint(path):
-    kept = Path(f"{path}.kept")
+    kept = FOLDER / "kept.npz"
     if not kept.exists():
         _train(kept)
     shutil.copy(kept, path)
