@@ -181,7 +181,7 @@ def test_the_way_back_over_narrow_barriers(walls):
     assert back.converged and back.barrier == pytest.approx(r.reverse_barrier, rel=1e-8)
 
 
-@pytest.mark.parametrize("D, K", [(0.3, 0.15), (0.4, 0.2)])
+@pytest.mark.parametrize("D, K", [(0.4, 0.2), (0.45, 0.25)])
 def test_beside_a_saddle_of_higher_index(D, K):
     """A skyrmion on a site collapses by symmetry over a saddle of index three; the lower ones are beside it."""
     film = mm.Heisenberg((12, 12), mm.nearest_neighbours("square", 1.0, D), [(K, (0, 0, 1))])
