@@ -183,13 +183,19 @@ def test_the_way_back_over_narrow_barriers(walls):
 
 @pytest.mark.parametrize("D, K", [(0.3, 0.15), (0.4, 0.2)])
 def test_beside_a_saddle_of_higher_index(D, K):
-    """A skyrmion on a site collapses by symmetry over a saddle of index three; the lower ones are beside it."""
+    """A skyrmion on a site collapses by symmetry over a saddle of index three; the lower ones are beside it.
+
+    Down from one of these it may come to rest some cells away, at the energy of the start.
+    """
     film = mm.Heisenberg((12, 12), mm.nearest_neighbours("square", 1.0, D), [(K, (0, 0, 1))])
     start = mm.skyrmion((12, 12), center=(6, 6), radius=3.0, width=2.0)
     r = mm.find_mep(film, start, mm.ferromagnet((12, 12)), geometry=SPHERES, progress=False)
     assert r.converged and "higher index was left" in r.message and r.evaluations < 3000, r.message
-    assert mm.lowest_modes(film, r.saddle, geometry=SPHERES).negative == 1
-    assert all(leads(film, crossing) for crossing in r.crossings)
+    modes = mm.lowest_modes(film, r.saddle, geometry=SPHERES)
+    assert modes.negative == 1
+    sides = [SPHERES.retract(r.saddle, s * 0.02 * modes.vectors[0] / jnp.abs(modes.vectors[0]).max()) for s in (1, -1)]
+    found = [float(mm.relax(film, x, geometry=SPHERES).energy) for x in sides]
+    np.testing.assert_allclose(sorted(found), sorted([r.energies[0], r.energies[-1]]), atol=1e-7)
 
 
 # The network of minima
@@ -263,7 +269,7 @@ def islands(K=1.0, D=2.5, h=0.2, c=1.0):
 UP = mm.ferromagnet((2,))
 
 
-@pytest.mark.parametrize("c, D", [(1.0, 2.5), (1e-20, 2.5), (1e12, 3.5)])
+@pytest.mark.parametrize("c, D", [(1.0, 2.5), (1e-20, 2.5), (1e12, 2.8)])
 def test_two_islands_turn_opposite_ways(c, D):
     energy, together, opposite = islands(D=D, c=c)
     found = mm.find_meps(energy, UP, -UP, geometry=SPHERES, progress=False)

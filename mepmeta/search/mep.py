@@ -70,7 +70,13 @@ def find_mep(
     stationary, has exactly one negative mode and lies on the way of the band. An image is then held there, and the
     others are found from it down its two valleys; where these lead elsewhere, the band goes on. A
     band can converge on a saddle of higher index, since it keeps a symmetry of its start: then the path is bent along a
-    negative mode, and the search goes on.
+    negative mode, and the search goes on; a saddle of index one beside it is looked for first. Where a valley leads to
+    another minimum than the end, that minimum is kept, the pieces between are searched one by one, and put together
+    into one path over all of them; only with the default method and relaxed ends. Its images are at least six for each
+    saddle by default, and the steps of the path are :attr:`~mepmeta.search.result.MEP.crossings`.
+
+    One first path leads to one path. Where the images of another one that was looked at stay below the saddle, the
+    message says so: :func:`~mepmeta.search.several.find_meps` tries several.
 
     .. math:: \text{residual} = \max_{n,i}\,\big|\,(\partial E - (\partial E\cdot\hat\tau)\,\hat\tau)_{n,i}\big|
 

@@ -32,7 +32,7 @@ def over_minima(
         tol: residual to reach.
         images: of the path, where they are given.
     """
-    way = _explored(band, first, tol)
+    whole, way = band, _explored(band, first, tol)
     if not way:
         return None
     least = EACH * len(way) + 1
@@ -40,7 +40,8 @@ def over_minima(
         band, verdict, points = _joined(band, way, tol, n)
         if not band.too_few:
             break
-    return band, verdict, points
+    whole.count(band)
+    return (band, verdict, points) if points or band.too_few else None
 
 
 def _explored(band: Search, first: Verdict, tol: float) -> list[Passage]:
@@ -54,8 +55,11 @@ def _explored(band: Search, first: Verdict, tol: float) -> list[Passage]:
             if pair is None or latest.steps >= last:
                 break
             one, other = (network.minima[k] for k in pair)
-            latest = _piece(latest, one, other, network.line(*pair), min(last, latest.steps + STEPS))
-            verdict = _searched(latest, tol)
+            for line in (network.line(*pair), None):  # what is known of the way may lead back
+                latest = _piece(latest, one, other, line, min(last, latest.steps + STEPS))
+                verdict = _searched(latest, tol)
+                if line is None or verdict.beyond or verdict.saddle is not None:
+                    break
             path = np.asarray(latest.path)
             if verdict.saddle is not None:
                 top = 1 + int(np.argmax(latest.held))
@@ -87,7 +91,9 @@ def _searched(band: Search, tol: float) -> Verdict:
     few = Search(band.problem, few, band.rules, band.max_steps, band.bar, band, band.ends)
     over = scouted(few, band.path, tol)
     band.count(few)
-    return converge(band, True, tol, over)
+    verdict = converge(band, True, tol, over)
+    # A saddle counts if its valleys lead to both minima; a band may pass by one that is not between them.
+    return verdict if verdict.saddle is None or not any(band.astray) else Verdict(None)
 
 
 def _joined(
@@ -111,7 +117,7 @@ def _joined(
     for k, p in enumerate(way):
         band.follow(p.mode, tol * TIGHTER, at[2 * k], at[2 * k + 2])
     saddle = max((p.saddle for p in way), key=lambda saddle: saddle.energy)
-    if not (band.look() <= tol or band.run(tol)):
+    if not (band.look() <= tol or band.run(tol, at_most=STEPS // 4)):
         return band, Verdict(None, why="the pieces of the path, put together, did not converge"), []
     if doubt(band, saddle, at[1::2]):
         return band, Verdict(None, why="the pieces of the path do not make one"), []
