@@ -38,7 +38,7 @@ from mepmeta.search.mep import find_mep
 from mepmeta.search.relaxation import Relaxed, relax
 from mepmeta.search.result import MEP, StationaryPoint
 from mepmeta.search.saddles import NearbySaddle, find_saddles
-from mepmeta.search.several import find_meps
+from mepmeta.search.several import find_paths
 from mepmeta.spectra.eigenpairs import lowest_eigenpairs
 from mepmeta.spectra.factors import LogDeterminant, log_determinant
 from mepmeta.spectra.hessian import hessian

@@ -272,7 +272,7 @@ UP = mm.ferromagnet((2,))
 @pytest.mark.parametrize("c, D", [(1.0, 2.5), (1e-20, 2.5), (1e12, 2.8)])
 def test_two_islands_turn_opposite_ways(c, D):
     energy, together, opposite = islands(D=D, c=c)
-    found = mm.find_meps(energy, UP, -UP, geometry=SPHERES, progress=False)
+    found = mm.find_paths(energy, UP, -UP, geometry=SPHERES, progress=False)
     assert all(r.converged for r in found)
     assert found[0].barrier / c == pytest.approx(opposite / c, rel=1e-8)
     assert any(r.barrier / c == pytest.approx(together / c, rel=1e-8) for r in found[1:])
@@ -285,7 +285,7 @@ def test_a_search_of_one_first_path_says_when_another_one_is_lower(c):
     energy, together, opposite = islands(c=c)
     r = mm.find_mep(energy, UP, -UP, geometry=SPHERES, progress=False)
     assert r.converged and r.barrier / c == pytest.approx(together / c, rel=1e-8)
-    assert "only one first path was tried" in r.message and "find_meps" in r.message
+    assert "only one first path was tried" in r.message and "find_paths" in r.message
     said = float(r.message.split("at most ")[1].split(" above")[0])
     assert 0.9 * opposite < said < together  # images of a path, not its highest point
 
@@ -295,7 +295,7 @@ def test_no_lower_path_is_claimed_where_there_is_none(D):
     """Side by side along x: islands turn one after the other, over a barrier lower than that of all first paths."""
     pair = mm.Heisenberg((2,), [], [(1.0, (0, 0, 1)), (-3.0, (0, 1, 0))], field=(0.1, 0, 0))
     energy = mm.Sum(pair, Partial(lambda D, S: D * (S[0] @ S[1] - 3 * S[0, 0] * S[1, 0]), D))
-    r, *_ = mm.find_meps(energy, UP, -UP, geometry=SPHERES, progress=False, paths=3)
+    r, *_ = mm.find_paths(energy, UP, -UP, geometry=SPHERES, progress=False, paths=3)
     assert r.converged and "only one" not in mm.find_mep(energy, UP, -UP, geometry=SPHERES, progress=False).message
     assert r.barrier < 1.0
 
@@ -303,7 +303,7 @@ def test_no_lower_path_is_claimed_where_there_is_none(D):
 def test_random_first_paths_repeat_with_their_key():
     energy, *_ = islands()
     runs = [
-        mm.find_meps(energy, UP, -UP, geometry=SPHERES, paths=7, key=jax.random.key(3), progress=False) for _ in "ab"
+        mm.find_paths(energy, UP, -UP, geometry=SPHERES, paths=7, key=jax.random.key(3), progress=False) for _ in "ab"
     ]
     assert [r.barrier for r in runs[0]] == [r.barrier for r in runs[1]] and "7 first paths" in runs[0][0].message
 
@@ -311,7 +311,7 @@ def test_random_first_paths_repeat_with_their_key():
 def test_arcs_in_flat_space():
     """Round a hill the way below is lower; the straight path leads over one side or the other."""
     hill = lambda x: 9 * (jnp.linalg.norm(x) - 1) ** 2 - x[0] ** 2 + 0.3 * x[1]  # noqa: E731
-    found = mm.find_meps(hill, jnp.array([-1.0, 0.2]), jnp.array([1.0, 0.2]), progress=False)
+    found = mm.find_paths(hill, jnp.array([-1.0, 0.2]), jnp.array([1.0, 0.2]), progress=False)
     assert [float(np.sign(r.saddle[1])) for r in found] == [-1.0, 1.0]
 
 
@@ -325,7 +325,7 @@ def test_arcs_in_flat_space():
 )
 def test_mistakes_are_refused_in_words(options, message):
     with pytest.raises(ValueError, match=message):
-        mm.find_meps(islands()[0], UP, -UP, geometry=SPHERES, progress=False, **options)
+        mm.find_paths(islands()[0], UP, -UP, geometry=SPHERES, progress=False, **options)
 
 
 def test_a_result_that_has_not_converged_has_no_steps():

@@ -39,7 +39,7 @@ IMAGES = 14, 28, 56
 TOL = 1e-7
 #: What is said where a first path that was not tried is lower than the saddle.
 LOWER = "only one first path was tried, and the images of another one stay below, at most {:.6g} above the start: "
-LOWER += "find_meps tries several"
+LOWER += "find_paths tries several"
 
 
 def find_mep(
@@ -76,7 +76,7 @@ def find_mep(
     saddle by default, and the steps of the path are :attr:`~mepmeta.search.result.MEP.crossings`.
 
     One first path leads to one path. Where the images of another one that was looked at stay below the saddle, the
-    message says so: :func:`~mepmeta.search.several.find_meps` tries several.
+    message says so: :func:`~mepmeta.search.several.find_paths` tries several.
 
     .. math:: \text{residual} = \max_{n,i}\,\big|\,(\partial E - (\partial E\cdot\hat\tau)\,\hat\tau)_{n,i}\big|
 

@@ -1,4 +1,4 @@
-"""``find_meps``: several first paths between two states, and the minimum energy paths that they lead to."""
+"""``find_paths``: several first paths between two states, and the minimum energy paths that they lead to."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +13,7 @@ from mepmeta.search.mep import searched
 from mepmeta.search.result import MEP
 from mepmeta.search.settings import Settings, checked
 
-__all__ = ["find_meps"]
+__all__ = ["find_paths"]
 
 #: Barriers that differ by less than this part are those of one saddle, or of two that a symmetry makes alike.
 ALIKE = 1e-6
@@ -21,7 +21,7 @@ ALIKE = 1e-6
 MODES = 2
 
 
-def find_meps(
+def find_paths(
     energy: Callable[[Array], Array],
     start: Array,
     end: Array,
@@ -57,15 +57,15 @@ def find_meps(
 
     >>> import jax.numpy as jnp, mepmeta as mm
     >>> ring = lambda x: 9 * (jnp.linalg.norm(x) - 1) ** 2 - x[0] ** 2 + 0.3 * x[1]  # over the top or, lower, below
-    >>> found = mm.find_meps(ring, jnp.array([-1.0, 0.2]), jnp.array([1.0, 0.2]), progress=False)
+    >>> found = mm.find_paths(ring, jnp.array([-1.0, 0.2]), jnp.array([1.0, 0.2]), progress=False)
     >>> [bool(r.saddle[1] > 0) for r in found]
     [False, True]
     """
     check_count("paths", paths)
     if "path" in options:
-        raise ValueError("find_meps lays its own first paths: pass a path to find_mep")
+        raise ValueError("find_paths lays its own first paths: pass a path to find_mep")
     energy, how = checked(energy, start, end, Settings(**options))
-    check_untraced("find_meps", energy)
+    check_untraced("find_paths", energy)
     key = jax.random.key(0) if key is None else key
     sides = np.kron(np.eye(4)[:MODES], np.array([[1.0], [-1.0]]))
     drawn = np.asarray(jax.random.normal(key, (max(paths - 1 - len(sides), 0), 4)))
