@@ -1,0 +1,311 @@
+"""Learn the method: train L-BFGS's numbers, and the network of ``mm.methods.Learned``, by evolution over whole runs.
+
+Problems: skyrmions, antiskyrmions and walls on square and triangular lattices and chains of 10 to 24 cells, with couplings
+drawn at random, and random landscapes; none of them is a problem of ``benchmarks.peers``. From each a search leaves two
+kinds of tasks: a texture that relaxes, and the valleys of its saddle, which is where ``find_mep`` spends most and where
+only the rule of the step decides. The loss is the mean logarithm of gradients, over those of L-BFGS.
+
+``--minutes`` limits the two trainings. A run that is cut off goes on from its checkpoint. The result is written
+into the package, with seed, cost and commit beside it, and the table on unseen problems into ``book/_data/learning``.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+
+jax.config.update("jax_enable_x64", True)
+
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+from jax.tree_util import Partial  # noqa: E402
+from tqdm import tqdm  # noqa: E402
+
+import mepmeta as mm  # noqa: E402
+from mepmeta.learning import Evolution  # noqa: E402
+from mepmeta.methods.learned import FILE, Learned, Weights, untrained  # noqa: E402
+from mepmeta.problem import pose  # noqa: E402
+from mepmeta.search import descent, state, valley  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT / "book" / "_data" / "learning"
+WORK = ROOT / "_build" / "learning"
+SEED = 11
+#: A relaxation ends here, in units of force; a run that does not end counts so many gradients.
+TOL, MOST = 1e-5, 400
+#: Lattice and cells. A kind costs a minute of compiling, so a short training takes the first ones only.
+KINDS = (
+    ("square", (16, 16)), ("triangular", (14, 14)), ("chain", (24,)), ("landscape", (6,)),
+    ("square", (12, 12)), ("square", (20, 20)), ("triangular", (18, 18)), ("chain", (16,)), ("triangular", (24, 24)),
+)  # fmt: skip
+#: Tasks in the loss of a candidate.
+BATCH = 12
+
+
+class Task(NamedTuple):
+    """A relaxation (path None) or the valleys of a saddle, and the gradients that L-BFGS takes."""
+
+    about: str
+    problem: object
+    x: np.ndarray
+    path: np.ndarray | None
+    top: int
+    tol: float
+    classical: float
+
+
+# Problems
+
+
+def landscape(widths, centres, heights, x):
+    """A bowl with random bumps."""
+    away = jnp.sum((x - centres) ** 2, axis=-1)
+    return jnp.sum(widths * x**2) / 2 + jnp.sum(heights * jnp.exp(-away / 0.5))
+
+
+def film(rng, lattice, shape):
+    """A film with one skyrmion or antiskyrmion, its energy in a random unit; the states of both ends."""
+    stiffness = 1.5 if lattice == "triangular" else 1.0
+    kappa, field = rng.uniform(0.8, 0.95), rng.random() < 0.5
+    if field:
+        K, D = 0.0, rng.uniform(0.35, 0.6) / np.sqrt(stiffness)
+        h = rng.uniform(0.9, 1.15) * stiffness * D**2
+    else:
+        K, h = rng.uniform(0.15, 0.4), 0.0
+        D = kappa * 4 / np.pi * np.sqrt(K / 2 / stiffness)
+    anti = rng.random() < 0.5
+    unit = np.exp(rng.uniform(-3, 3))
+    bonds = mm.nearest_neighbours(lattice, unit, unit * D)
+    if anti:  # the mirror image of one axis
+        bonds = [bond._replace(D=bond.D * jnp.array([-1.0, 1.0, 1.0])) for bond in bonds]
+    energy = mm.Heisenberg(shape, bonds, [(unit * K, (0, 0, 1))], (0, 0, unit * h))
+    centre = tuple(n // 2 for n in shape)
+    texture = mm.skyrmion(
+        shape, lattice, center=centre, radius=rng.uniform(2, 3.5), width=rng.uniform(1.2, 2), vorticity=-1 if anti else 1
+    )
+    return energy, texture, mm.ferromagnet(shape), f"{'anti' if anti else ''}skyrmion {lattice} {shape[0]}"
+
+
+def wire(rng, shape):
+    """A wall in a chain, which turns over its hard axis."""
+    K, hard, unit = rng.uniform(0.4, 0.8), rng.uniform(0.05, 0.3), np.exp(rng.uniform(-3, 3))
+    bonds = mm.nearest_neighbours("chain", unit)
+    energy = mm.Heisenberg(shape, bonds, [(unit * K, (0, 0, 1)), (-unit * hard, (0, 1, 0))], periodic=False)
+    width, middle, tilt = np.sqrt(1 / (2 * K)), (shape[0] - 1) / 2, rng.uniform(0.1, 0.4)
+    ends = [
+        mm.domain_wall(shape, center=middle, width=width * rng.uniform(0.7, 1.5), plane=(np.cos(a), np.sin(a), 0.0))
+        for a in (tilt, np.pi - tilt)
+    ]
+    return energy, *ends, f"wall {shape[0]}"
+
+
+def bumps(rng, shape):
+    n = shape[0]
+    centres, heights = rng.normal(size=(8, n)), rng.uniform(-2, 2, 8)
+    energy = Partial(landscape, jnp.asarray(rng.uniform(0.2, 3, n)), jnp.asarray(centres), jnp.asarray(heights))
+    return energy, *(jnp.asarray(1.5 * rng.normal(size=n)) for _ in range(2)), f"landscape {n}"
+
+
+def problem(rng, kind):
+    lattice, shape = kind
+    if lattice == "landscape":
+        return *bumps(rng, shape), mm.Flat()
+    return *(wire(rng, shape) if lattice == "chain" else film(rng, lattice, shape)), mm.Spheres()
+
+
+def tasks_of(rng, kind):
+    """A search, and the tasks it leaves: none where it does not converge."""
+    energy, start, end, about, geometry = problem(rng, kind)
+    found, original = [], state.valleys
+
+    def recorded(problem, path, top, mode, tol):
+        result = original(problem, path, top, mode, tol)
+        if result[2]:
+            found.append((problem, np.array(path), top, np.asarray(mode), tol, result[1]))
+        return result
+
+    state.valleys = recorded
+    try:
+        r = mm.find_mep(energy, start, end, geometry=geometry, progress=False, max_steps=400)
+    finally:
+        state.valleys = original
+    tasks = []
+    if r.converged:
+        posed = pose(energy, geometry, np.asarray(r.path[0]), np.asarray(r.path[-1]))
+        x = posed.inside(start)
+        x = np.asarray(posed.moved_by(x, np.zeros_like(x)))
+        task = Task(f"{about}, relaxed", posed, x, None, 0, TOL, 1.0)
+        tasks.append(task._replace(classical=gradients(descent.MINIMISER, task)))
+        for p, path, top, mode, tol, count in found[-1:]:
+            tasks.append(Task(f"{about}, valleys", p, mode, path, top, tol, float(count)))
+    return [task for task in tasks if task.classical < MOST]
+
+
+def pool(seed, kinds, each):
+    """Tasks of so many problems of each kind."""
+    tasks, bar = [], tqdm(total=each * len(kinds), desc="problems")
+    for k, kind in enumerate(kinds):
+        for n in range(each):
+            tasks += tasks_of(np.random.default_rng([seed, k, n]), kind)
+            bar.update()
+    return tasks
+
+
+# Runs and their cost
+
+
+def gradients(method, task):
+    """Gradients that a task takes with a method."""
+    if task.path is None:
+        end = descent.descend(task.problem, task.x, task.tol, MOST, method=method)
+        return end.evaluations if end.residual <= task.tol else MOST * (1 + np.log10(end.residual / task.tol))
+    descent.MINIMISER, before = method, descent.MINIMISER
+    try:
+        _, count, both = valley.valleys(task.problem, task.path, task.top, task.x, task.tol)
+    finally:
+        descent.MINIMISER = before
+    return min(count, 3 * task.classical) if both else 3 * task.classical
+
+
+THREADS = ThreadPoolExecutor(2)
+
+
+def costs(method, tasks):
+    """Logarithms of gradients over those of L-BFGS."""
+    valleys = [task for task in tasks if task.path is not None]
+    relaxed = [task for task in tasks if task.path is None]
+    counts = [*THREADS.map(lambda task: gradients(method, task), relaxed), *(gradients(method, t) for t in valleys)]
+    return np.log([count / task.classical for count, task in zip(counts, relaxed + valleys, strict=True)])
+
+
+# What is trained
+
+FIXED = descent.MINIMISER
+
+
+def start(kind):
+    """Metaparameters to begin with: first step, angle, and for a network its weights, else three factors of all pairs."""
+    params = {"step": np.log(FIXED.step), "angle": np.log(FIXED.angle)}
+    return params | ({"weights": untrained(SEED)} if kind == "network" else {"factors": np.zeros(3)})
+
+
+def made(params):
+    """The method of these metaparameters."""
+    weights = params.get("weights")
+    if weights is None:
+        weights = untrained(SEED)
+        weights = Weights(weights.inner, np.concatenate([weights.outer[:-1], np.asarray(params["factors"])[None]]))
+    numbers = {name: np.exp(np.asarray(params[name])) for name in ("step", "angle")}
+    return Learned(growth=FIXED.growth, memory=FIXED.memory, weights=weights, **numbers)
+
+
+def trained(kind, tasks, minutes, seed):
+    """The best of a training that goes on until its time is up, and its history."""
+    began = time.monotonic()
+
+    def sample(key):
+        if time.monotonic() - began > 60 * minutes:
+            raise KeyboardInterrupt
+        chosen = np.asarray(jax.random.choice(key, len(tasks), (min(BATCH, len(tasks)),), replace=False))
+        return ([tasks[i] for i in chosen],)
+
+    def loss(method, chosen):
+        return float(np.mean(costs(method, chosen)))
+
+    size = 8 if kind == "numbers" else 16
+    return mm.train(
+        jax.random.key(seed), None, sample, start(kind), method=made, loss=loss, epochs=4000, iterations=2, batch=1,
+        rule=Evolution(spread=0.15, population=size, seed=seed), checkpoint=WORK / f"{kind}.npz",
+    )  # fmt: skip
+
+
+# What came of it
+
+
+class Plain(NamedTuple):
+    """An energy that does not tell what is stiff."""
+
+    energy: object
+
+    def __call__(self, x):
+        return self.energy(x)
+
+
+def opponents(numbers, network):
+    """Name, method, and whether it knows what is stiff."""
+    return {
+        "steepest descent": (mm.methods.SteepestDescent(spring=0.0), False),
+        "FIRE": (mm.methods.FIRE(), False),
+        "conjugate gradients": (mm.methods.ConjugateGradient(), False),
+        "Anderson": (mm.methods.Anderson(), False),
+        "Anderson, exchange": (mm.methods.Anderson(), True),
+        "L-BFGS": (FIXED, False),
+        "L-BFGS, exchange": (FIXED, True),
+        "learned, zero weights": (made(start("network")), True),
+        "learned, numbers": (made(numbers), True),
+        "learned, network": (made(network), True),
+    }
+
+
+def table(tasks, methods):
+    """Gradients of every method on every task: of relaxations to two tolerances, of valleys those of L-BFGS's kind."""
+    rows = []
+    for name, (method, knows) in methods.items():
+        for task in tqdm(tasks, desc=name):
+            tols = (1e-3, 1e-5) if task.path is None else (task.tol,)
+            if task.path is not None and not isinstance(method, mm.methods.LBFGS):
+                continue
+            p = task.problem
+            p = p if knows else p.__class__(Plain(p.energy), p.energy_unit, p.length_unit, p.geometry, p.moved)
+            for tol in tols:
+                count = gradients(method, task._replace(problem=p, tol=tol))
+                rows.append({"method": name, "task": task.about, "tol": tol, "gradients": float(min(count, MOST))})
+    return rows
+
+
+def commit():
+    return subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, nargs=2, default=(40, 90), help="of the numbers, of the network")
+    parser.add_argument("--kinds", type=int, default=len(KINDS), help="kinds of problems")
+    parser.add_argument("--each", type=int, default=8, help="problems of each kind")
+    parser.add_argument("--seed", type=int, default=SEED)
+    options = parser.parse_args()
+    WORK.mkdir(parents=True, exist_ok=True)
+    DATA.mkdir(parents=True, exist_ok=True)
+    kinds, began = KINDS[: options.kinds], time.monotonic()
+    tasks = pool(options.seed, kinds, options.each)
+    print(f"{len(tasks)} tasks, {np.mean([t.classical for t in tasks]):.0f} gradients of L-BFGS each", flush=True)
+    found, histories = {}, {}
+    for kind, limit in zip(("numbers", "network"), options.minutes, strict=True):
+        found[kind], histories[kind] = trained(kind, tasks, limit, options.seed)
+        print(kind, histories[kind].message, f"{histories[kind].test_loss[-1]:.3f}", flush=True)
+    unseen = pool(options.seed + 1000, kinds, max(2, options.each // 2))
+    method = made(found["network"])
+    minutes = (time.monotonic() - began) / 60
+    about = {
+        "commit": commit(), "seed": options.seed, "minutes": round(minutes, 1), "kinds": [list(k) for k in kinds],
+        "tasks": len(tasks), "loss": {kind: float(np.mean(costs(made(p), unseen))) for kind, p in found.items()},
+        "generations": {kind: int(h.loss.size) for kind, h in histories.items()},
+    }  # fmt: skip
+    weights = {name: np.asarray(w).tolist() for name, w in method.weights._asdict().items()}
+    numbers = {"step": float(method.step), "angle": float(method.angle)}
+    FILE.write_text(json.dumps({"about": about, **numbers, **weights}, indent=1) + "\n")
+    history = {kind: h.loss.ravel().tolist() for kind, h in histories.items()}
+    rows = table(unseen, opponents(found["numbers"], found["network"]))
+    (DATA / "unseen.json").write_text(json.dumps({"about": about, "history": history, "rows": rows}, indent=1) + "\n")
+    print(json.dumps(about["loss"]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
