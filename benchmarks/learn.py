@@ -1,12 +1,14 @@
 """Learn the method: train L-BFGS's numbers, and the network of ``mm.methods.Learned``, by evolution over whole runs.
 
-Problems: skyrmions, antiskyrmions and walls on square and triangular lattices and chains of 10 to 24 cells, with couplings
-drawn at random, and random landscapes; none of them is a problem of ``benchmarks.peers``. From each a search leaves two
-kinds of tasks: a texture that relaxes, and the valleys of its saddle, which is where ``find_mep`` spends most and where
-only the rule of the step decides. The loss is the mean logarithm of gradients, over those of L-BFGS.
+Problems: skyrmions, antiskyrmions and walls on square and triangular lattices and chains of 12 to 24 cells, with
+couplings drawn at random, and random landscapes; none of them is a problem of ``benchmarks.peers``. A search with
+L-BFGS leaves its descents of single states: relaxations, climbs and the images of valleys, which is where ``find_mep``
+spends most and where only the rule of the step decides. The loss is the mean logarithm of their gradients, over those
+of L-BFGS.
 
-``--minutes`` limits the two trainings. A run that is cut off goes on from its checkpoint. The result is written
-into the package, with seed, cost and commit beside it, and the table on unseen problems into ``book/_data/learning``.
+``--minutes`` limits the two trainings. A run that is cut off goes on from its checkpoint. The result is written into
+the package, with seed, cost and commit beside it, and the table on unseen problems into ``book/_data/learning``:
+descents as they were recorded, and whole searches.
 """
 
 import argparse
@@ -14,7 +16,6 @@ import json
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,34 +31,35 @@ from tqdm import tqdm  # noqa: E402
 import mepmeta as mm  # noqa: E402
 from mepmeta.learning import Evolution  # noqa: E402
 from mepmeta.methods.learned import FILE, Learned, Weights, untrained  # noqa: E402
-from mepmeta.problem import pose  # noqa: E402
-from mepmeta.search import descent, state, valley  # noqa: E402
+from mepmeta.search import climb, descent, relaxation, valley  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "book" / "_data" / "learning"
 WORK = ROOT / "_build" / "learning"
-SEED = 11
-#: A relaxation ends here, in units of force; a run that does not end counts so many gradients.
-TOL, MOST = 1e-5, 400
+SEED, UNSEEN = 11, 1000
+#: A descent that does not end counts so many gradients, and more by what is left.
+MOST = 400
 #: Lattice and cells. A kind costs a minute of compiling, so a short training takes the first ones only.
 KINDS = (
     ("square", (16, 16)), ("triangular", (14, 14)), ("chain", (24,)), ("landscape", (6,)),
     ("square", (12, 12)), ("square", (20, 20)), ("triangular", (18, 18)), ("chain", (16,)), ("triangular", (24, 24)),
 )  # fmt: skip
-#: Tasks in the loss of a candidate.
-BATCH = 12
+#: Iterations of a band: what its search leaves is of use also where the band does not converge.
+STEPS = 100
+#: Descents in the loss of a candidate; those of one kind that are kept of one search.
+BATCH, KEPT = 24, 5
 
 
 class Task(NamedTuple):
-    """A relaxation (path None) or the valleys of a saddle, and the gradients that L-BFGS takes."""
+    """A descent of one state as a search asked for it, and the gradients that L-BFGS took."""
 
+    kind: str
     about: str
     problem: object
     x: np.ndarray
-    path: np.ndarray | None
-    top: int
     tol: float
-    classical: float
+    how: dict
+    classical: int
 
 
 # Problems
@@ -86,9 +88,8 @@ def film(rng, lattice, shape):
         bonds = [bond._replace(D=bond.D * jnp.array([-1.0, 1.0, 1.0])) for bond in bonds]
     energy = mm.Heisenberg(shape, bonds, [(unit * K, (0, 0, 1))], (0, 0, unit * h))
     centre = tuple(n // 2 for n in shape)
-    texture = mm.skyrmion(
-        shape, lattice, center=centre, radius=rng.uniform(2, 3.5), width=rng.uniform(1.2, 2), vorticity=-1 if anti else 1
-    )
+    radius, width = rng.uniform(2, 3.5), rng.uniform(1.2, 2)
+    texture = mm.skyrmion(shape, lattice, center=centre, radius=radius, width=width, vorticity=-1 if anti else 1)
     return energy, texture, mm.ferromagnet(shape), f"{'anti' if anti else ''}skyrmion {lattice} {shape[0]}"
 
 
@@ -97,9 +98,9 @@ def wire(rng, shape):
     K, hard, unit = rng.uniform(0.4, 0.8), rng.uniform(0.05, 0.3), np.exp(rng.uniform(-3, 3))
     bonds = mm.nearest_neighbours("chain", unit)
     energy = mm.Heisenberg(shape, bonds, [(unit * K, (0, 0, 1)), (-unit * hard, (0, 1, 0))], periodic=False)
-    width, middle, tilt = np.sqrt(1 / (2 * K)), (shape[0] - 1) / 2, rng.uniform(0.1, 0.4)
+    width, middle, tilt = np.sqrt(1 / (2 * K)), (shape[0] - 1) / 2, rng.uniform(0.0, 0.2)
     ends = [
-        mm.domain_wall(shape, center=middle, width=width * rng.uniform(0.7, 1.5), plane=(np.cos(a), np.sin(a), 0.0))
+        mm.domain_wall(shape, center=middle, width=width * rng.uniform(0.9, 1.1), plane=(np.cos(a), np.sin(a), 0.0))
         for a in (tilt, np.pi - tilt)
     ]
     return energy, *ends, f"wall {shape[0]}"
@@ -119,40 +120,43 @@ def problem(rng, kind):
     return *(wire(rng, shape) if lattice == "chain" else film(rng, lattice, shape)), mm.Spheres()
 
 
-def tasks_of(rng, kind):
-    """A search, and the tasks it leaves: none where it does not converge."""
+WHERE = {"relaxed": relaxation, "climb": climb, "valley": valley}
+
+
+def searched(rng, kind, record=None):
+    """A search, and the descents it made, where they are to be recorded."""
     energy, start, end, about, geometry = problem(rng, kind)
-    found, original = [], state.valleys
+    original, tasks = descent.descend, []
 
-    def recorded(problem, path, top, mode, tol):
-        result = original(problem, path, top, mode, tol)
-        if result[2]:
-            found.append((problem, np.array(path), top, np.asarray(mode), tol, result[1]))
-        return result
+    def recorder(name):
+        def recorded(problem, x, tol, at_most, **how):
+            found = original(problem, x, tol, at_most, **how)
+            if found.residual <= tol and found.evaluations > 2:
+                task = Task(name, about, problem, np.asarray(x), tol, how, found.evaluations)
+                tasks.append(jax.device_get(task))
+            return found
 
-    state.valleys = recorded
+        return recorded
+
+    for name, module in WHERE.items() if record is not None else ():
+        module.descend = recorder(name)
     try:
-        r = mm.find_mep(energy, start, end, geometry=geometry, progress=False, max_steps=400)
+        r = mm.find_mep(energy, start, end, geometry=geometry, progress=False, max_steps=STEPS)
     finally:
-        state.valleys = original
-    tasks = []
-    if r.converged:
-        posed = pose(energy, geometry, np.asarray(r.path[0]), np.asarray(r.path[-1]))
-        x = posed.inside(start)
-        x = np.asarray(posed.moved_by(x, np.zeros_like(x)))
-        task = Task(f"{about}, relaxed", posed, x, None, 0, TOL, 1.0)
-        tasks.append(task._replace(classical=gradients(descent.MINIMISER, task)))
-        for p, path, top, mode, tol, count in found[-1:]:
-            tasks.append(Task(f"{about}, valleys", p, mode, path, top, tol, float(count)))
-    return [task for task in tasks if task.classical < MOST]
+        for module in WHERE.values():
+            module.descend = original
+    for name in WHERE if record is not None else ():
+        mine = [task for task in tasks if task.kind == name]
+        record += [mine[k] for k in rng.permutation(len(mine))[:KEPT]]
+    return r, about
 
 
 def pool(seed, kinds, each):
-    """Tasks of so many problems of each kind."""
+    """Descents of so many problems of each kind."""
     tasks, bar = [], tqdm(total=each * len(kinds), desc="problems")
     for k, kind in enumerate(kinds):
         for n in range(each):
-            tasks += tasks_of(np.random.default_rng([seed, k, n]), kind)
+            searched(np.random.default_rng([seed, k, n]), kind, tasks)
             bar.update()
     return tasks
 
@@ -160,28 +164,24 @@ def pool(seed, kinds, each):
 # Runs and their cost
 
 
-def gradients(method, task):
+def gradients(method, task, tol=None):
     """Gradients that a task takes with a method."""
-    if task.path is None:
-        end = descent.descend(task.problem, task.x, task.tol, MOST, method=method)
-        return end.evaluations if end.residual <= task.tol else MOST * (1 + np.log10(end.residual / task.tol))
-    descent.MINIMISER, before = method, descent.MINIMISER
-    try:
-        _, count, both = valley.valleys(task.problem, task.path, task.top, task.x, task.tol)
-    finally:
-        descent.MINIMISER = before
-    return min(count, 3 * task.classical) if both else 3 * task.classical
-
-
-THREADS = ThreadPoolExecutor(2)
+    how, tol = dict(task.how), task.tol if tol is None else tol
+    if how.get("before") is not None:
+        if not isinstance(method, mm.methods.LBFGS):
+            how["before"] = None
+        else:  # what is remembered beside the pairs begins anew with a descent
+            own = method.remembered(np.zeros(1, task.x.dtype))
+            how["before"] = how["before"]._replace(memory=how["before"].memory._replace(own=own))
+    end = descent.descend(task.problem, task.x, tol, MOST, method=method, **how)
+    if end.residual <= tol:
+        return end.evaluations
+    return MOST * (1 + np.log10(end.residual / tol)) if np.isfinite(end.residual) else 10 * MOST
 
 
 def costs(method, tasks):
     """Logarithms of gradients over those of L-BFGS."""
-    valleys = [task for task in tasks if task.path is not None]
-    relaxed = [task for task in tasks if task.path is None]
-    counts = [*THREADS.map(lambda task: gradients(method, task), relaxed), *(gradients(method, t) for t in valleys)]
-    return np.log([count / task.classical for count, task in zip(counts, relaxed + valleys, strict=True)])
+    return np.log([gradients(method, task) / task.classical for task in tasks])
 
 
 # What is trained
@@ -190,7 +190,7 @@ FIXED = descent.MINIMISER
 
 
 def start(kind):
-    """Metaparameters to begin with: first step, angle, and for a network its weights, else three factors of all pairs."""
+    """Metaparameters to begin with: first step, angle, and the weights of a network or three factors of all pairs."""
     params = {"step": np.log(FIXED.step), "angle": np.log(FIXED.angle)}
     return params | ({"weights": untrained(SEED)} if kind == "network" else {"factors": np.zeros(3)})
 
@@ -218,9 +218,9 @@ def trained(kind, tasks, minutes, seed):
     def loss(method, chosen):
         return float(np.mean(costs(method, chosen)))
 
-    size = 8 if kind == "numbers" else 16
+    size = 8 if kind == "numbers" else 12
     return mm.train(
-        jax.random.key(seed), None, sample, start(kind), method=made, loss=loss, epochs=4000, iterations=2, batch=1,
+        jax.random.key(seed), None, sample, start(kind), method=made, loss=loss, epochs=20000, iterations=1, batch=1,
         rule=Evolution(spread=0.15, population=size, seed=seed), checkpoint=WORK / f"{kind}.npz",
     )  # fmt: skip
 
@@ -254,23 +254,38 @@ def opponents(numbers, network):
 
 
 def table(tasks, methods):
-    """Gradients of every method on every task: of relaxations to two tolerances, of valleys those of L-BFGS's kind."""
+    """Gradients of every method on every descent: of relaxations to two tolerances."""
     rows = []
     for name, (method, knows) in methods.items():
         for task in tqdm(tasks, desc=name):
-            tols = (1e-3, 1e-5) if task.path is None else (task.tol,)
-            if task.path is not None and not isinstance(method, mm.methods.LBFGS):
+            if task.kind != "relaxed" and not isinstance(method, mm.methods.LBFGS):
                 continue
             p = task.problem
             p = p if knows else p.__class__(Plain(p.energy), p.energy_unit, p.length_unit, p.geometry, p.moved)
-            for tol in tols:
-                count = gradients(method, task._replace(problem=p, tol=tol))
-                rows.append({"method": name, "task": task.about, "tol": tol, "gradients": float(min(count, MOST))})
+            for tol in (1e-3, 1e-5) if task.kind == "relaxed" else (task.tol,):
+                count = min(gradients(method, task._replace(problem=p), tol), MOST)
+                row = {"method": name, "kind": task.kind, "task": task.about, "tol": tol, "gradients": float(count)}
+                rows.append(row)
+    return rows
+
+
+def whole(seed, kinds, each, methods):
+    """Gradients of whole searches whose descents are those of a method."""
+    rows = []
+    for name, method in methods.items():
+        descent.MINIMISER = method
+        for k, kind in enumerate(kinds):
+            for n in range(each):
+                r, about = searched(np.random.default_rng([seed, k, n]), kind)
+                row = {"method": name, "task": about, "gradients": int(r.evaluations), "converged": bool(r.converged)}
+                rows.append(row)
+    descent.MINIMISER = FIXED
     return rows
 
 
 def commit():
-    return subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    said = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return said.stdout.strip()
 
 
 def main():
@@ -284,12 +299,12 @@ def main():
     DATA.mkdir(parents=True, exist_ok=True)
     kinds, began = KINDS[: options.kinds], time.monotonic()
     tasks = pool(options.seed, kinds, options.each)
-    print(f"{len(tasks)} tasks, {np.mean([t.classical for t in tasks]):.0f} gradients of L-BFGS each", flush=True)
+    print(f"{len(tasks)} descents, of {np.mean([t.classical for t in tasks]):.0f} gradients with L-BFGS", flush=True)
     found, histories = {}, {}
     for kind, limit in zip(("numbers", "network"), options.minutes, strict=True):
         found[kind], histories[kind] = trained(kind, tasks, limit, options.seed)
         print(kind, histories[kind].message, f"{histories[kind].test_loss[-1]:.3f}", flush=True)
-    unseen = pool(options.seed + 1000, kinds, max(2, options.each // 2))
+    unseen = pool(UNSEEN + options.seed, kinds, options.each)
     method = made(found["network"])
     minutes = (time.monotonic() - began) / 60
     about = {
@@ -302,7 +317,11 @@ def main():
     FILE.write_text(json.dumps({"about": about, **numbers, **weights}, indent=1) + "\n")
     history = {kind: h.loss.ravel().tolist() for kind, h in histories.items()}
     rows = table(unseen, opponents(found["numbers"], found["network"]))
-    (DATA / "unseen.json").write_text(json.dumps({"about": about, "history": history, "rows": rows}, indent=1) + "\n")
+    result = {"about": about, "history": history, "rows": rows}
+    (DATA / "unseen.json").write_text(json.dumps(result, indent=0) + "\n")
+    methods = {"L-BFGS": FIXED} | {kind: made(p) for kind, p in found.items()}
+    result["searches"] = whole(UNSEEN + options.seed, kinds, options.each, methods)
+    (DATA / "unseen.json").write_text(json.dumps(result, indent=0) + "\n")
     print(json.dumps(about["loss"]))
     return 0
 

@@ -1,6 +1,7 @@
 """Any method on problems drawn at random: its runs, what they lose, and one epoch of its training."""
 
 import pickle
+import zlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -32,6 +33,7 @@ __all__ = [
     "descended",
     "drawn",
     "evolved",
+    "fingerprint",
     "losses",
     "lost",
     "posed",
@@ -103,6 +105,13 @@ def posed(energy: Callable, path: Array, geometry: Geometry, reference: float = 
     curvature = float(largest_curvature(problem, inside[inside.shape[0] // 4], problem.geometry))
     real = partial(np.asarray, dtype=inside.dtype)
     return Posed(problem, inside, real(max(1.0, curvature)), real(reference / problem.units[0]))
+
+
+def fingerprint(task: Task, rule: Any) -> list[float]:
+    """Numbers that are others for another training."""
+    name = f"{type(rule).__name__} {task.loss if isinstance(task.loss, str) else ''}"
+    own = [value for value in jax.tree.leaves(rule) if isinstance(value, (int, float))]
+    return [zlib.crc32(name.encode()), task.steps, task.tol, *own]
 
 
 def run(posed: Posed, method: Any, steps: int) -> Run:
@@ -225,7 +234,7 @@ def descended(
 
 
 class Evolution(NamedTuple):
-    """The rule of a training without derivatives: CMA, with antithetic pairs of candidates.
+    """The rule of a training without derivatives: CMA, with the mirror images of the worst candidates.
 
     Args:
         spread: standard deviation of the candidates at first.
@@ -243,7 +252,7 @@ class Evolution(NamedTuple):
         import cma  # only who trains waits for it
 
         # Many numbers: their own scales are learned, what they have to do with one another is not.
-        how = {"seed": self.seed, "verbose": -9, "CMA_mirrors": 0.5, "CMA_diagonal": x.size > 30}
+        how = {"seed": self.seed, "verbose": -9, "CMA_mirrors": True, "CMA_diagonal": x.size > 30}
         how |= {} if self.population is None else {"popsize": self.population}
         return _packed(cma.CMAEvolutionStrategy(np.asarray(x, float), self.spread, how))
 

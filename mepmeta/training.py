@@ -1,7 +1,6 @@
 """Training: descend the loss through the method, by Barzilai-Borwein steps."""
 
 import os
-import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from mepmeta._checks import check_count, check_option, check_params, check_posit
 from mepmeta._trace import traced
 from mepmeta.barzilai_borwein import BarzilaiBorwein, State, advance, largest_step, mean_gradient
 from mepmeta.geometry import Flat, Geometry
-from mepmeta.learning import LOSSES, Evolution, Leaves, Task, descended, drawn, evolved, losses
+from mepmeta.learning import LOSSES, Evolution, Leaves, Task, descended, drawn, evolved, fingerprint, losses
 from mepmeta.loss import check_problem, log_overestimates, log_overestimates_jit, losses_and_gradients
 from mepmeta.loss import losses as losses_of_neb
 from mepmeta.neb import SPRINGS, Spring
@@ -166,9 +165,7 @@ def _taught(
     at_start = losses(x, test, leaves, task)
     evolves = isinstance(rule, Evolution)
     start = x if evolves else jnp.asarray(x)
-    kind = [zlib.crc32(f"{type(rule).__name__} {task.loss if isinstance(task.loss, str) else ''}".encode())]
-    kind += [value for value in jax.tree.leaves(rule) if isinstance(value, (int, float))]
-    numbers = [*np.ravel(jax.random.key_data(key)), *x, task.steps, task.tol, iterations, batch, *kind, *at_start]
+    run = [*np.ravel(jax.random.key_data(key)), *x, iterations, batch, *fingerprint(task, rule), *at_start]
 
     def epoch(k: int, state: Any) -> tuple[Any, tuple]:
         keys = jax.random.split(jax.random.fold_in(batch_key, k), batch)
@@ -180,7 +177,7 @@ def _taught(
         return state, (*trace, np.mean(losses(state[0], test, leaves, task)))
 
     state = start, rule.init(start)
-    records, state, interrupted = _run(epoch, state, np.array(numbers, float), epochs, checkpoint, progress)
+    records, state, interrupted = _run(epoch, state, np.array(run, float), epochs, checkpoint, progress)
     last = np.asarray(state[0] if len(records) <= epochs else records[epochs][0][0])
     return leaves.tree(last), _history(records[:epochs], epochs, interrupted, leaves, False)
 

@@ -2,6 +2,7 @@
 
 from mepmeta.figures.costs import *
 from mepmeta.figures.landscape import *
+from mepmeta.figures.learning import *
 from mepmeta.figures.mep import *
 from mepmeta.figures.paper import *
 from mepmeta.figures.rates import *

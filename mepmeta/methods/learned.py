@@ -20,7 +20,7 @@ __all__ = ["FEATURES", "FILE", "Learned", "Weights", "corrections", "untrained"]
 FILE = Path(__file__).with_name("learned.json")
 #: What the network is told of a pair; its hidden units; the logarithms of factors that it answers with.
 FEATURES = ("ratio", "move", "change", "size", "age", "growth", "average")
-HIDDEN, ANSWERS = 6, 3
+HIDDEN, ANSWERS = 4, 3
 #: A factor is between e to this power and its inverse.
 MOST = 1.5
 #: The step is corrected where the force is below this part of its average, in which the last force counts so much.
@@ -28,7 +28,7 @@ FALL, LAST = 0.95, 0.3
 
 
 class Weights(NamedTuple):
-    """The network: from features and 1 to hidden units, shape ``(8, 6)``; from these and 1 to answers, ``(7, 3)``."""
+    """The network: from features and 1 to hidden units, shape ``(8, 4)``; from these and 1 to answers, ``(5, 3)``."""
 
     inner: Array | np.ndarray
     outer: Array | np.ndarray
