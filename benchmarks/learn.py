@@ -46,6 +46,8 @@ KINDS = (
 )  # fmt: skip
 #: Iterations of a band: what its search leaves is of use also where the band does not converge.
 STEPS = 100
+#: Of the candidates, at first.
+SPREAD = {"numbers": 0.15, "network": 0.1}
 #: Descents in the loss of a candidate; those of one kind that are kept of one search.
 BATCH, KEPT = 24, 5
 
@@ -189,24 +191,28 @@ def costs(method, tasks):
 FIXED = descent.MINIMISER
 
 
-def start(kind):
-    """Metaparameters to begin with: first step, angle, and the weights of a network or three factors of all pairs."""
-    params = {"step": np.log(FIXED.step), "angle": np.log(FIXED.angle)}
-    return params | ({"weights": untrained(SEED)} if kind == "network" else {"factors": np.zeros(3)})
+def start(numbers=None):
+    """Metaparameters to begin with: first step, angle, three factors of all pairs; with these trained, a network."""
+    if numbers is None:
+        return {"step": np.log(FIXED.step), "angle": np.log(FIXED.angle), "factors": np.zeros(3)}
+    return {"step": numbers["step"], "angle": numbers["angle"], "weights": network(numbers["factors"])}
+
+
+def network(factors):
+    """Weights that answer the same for all pairs."""
+    weights = untrained(SEED)
+    return Weights(weights.inner, np.concatenate([weights.outer[:-1], np.asarray(factors)[None]]))
 
 
 def made(params):
     """The method of these metaparameters."""
-    weights = params.get("weights")
-    if weights is None:
-        weights = untrained(SEED)
-        weights = Weights(weights.inner, np.concatenate([weights.outer[:-1], np.asarray(params["factors"])[None]]))
+    weights = params["weights"] if "weights" in params else network(params["factors"])
     numbers = {name: np.exp(np.asarray(params[name])) for name in ("step", "angle")}
     return Learned(growth=FIXED.growth, memory=FIXED.memory, weights=weights, **numbers)
 
 
-def trained(kind, tasks, minutes, seed):
-    """The best of a training that goes on until its time is up, and its history."""
+def trained(kind, params, tasks, minutes, seed):
+    """A training that goes on until its time is up: where it ended, and its history."""
     began = time.monotonic()
 
     def sample(key):
@@ -220,8 +226,8 @@ def trained(kind, tasks, minutes, seed):
 
     size = 8 if kind == "numbers" else 12
     return mm.train(
-        jax.random.key(seed), None, sample, start(kind), method=made, loss=loss, epochs=20000, iterations=1, batch=1,
-        rule=Evolution(spread=0.15, population=size, seed=seed), checkpoint=WORK / f"{kind}.npz",
+        jax.random.key(seed), None, sample, params, method=made, loss=loss, epochs=20000, iterations=1, batch=1,
+        rule=Evolution(spread=SPREAD[kind], population=size, seed=seed), checkpoint=WORK / f"{kind}.npz",
     )  # fmt: skip
 
 
@@ -247,7 +253,7 @@ def opponents(numbers, network):
         "Anderson, exchange": (mm.methods.Anderson(), True),
         "L-BFGS": (FIXED, False),
         "L-BFGS, exchange": (FIXED, True),
-        "learned, zero weights": (made(start("network")), True),
+        "learned, zero weights": (made(start()), True),
         "learned, numbers": (made(numbers), True),
         "learned, network": (made(network), True),
     }
@@ -302,7 +308,8 @@ def main():
     print(f"{len(tasks)} descents, of {np.mean([t.classical for t in tasks]):.0f} gradients with L-BFGS", flush=True)
     found, histories = {}, {}
     for kind, limit in zip(("numbers", "network"), options.minutes, strict=True):
-        found[kind], histories[kind] = trained(kind, tasks, limit, options.seed)
+        params = start(found.get("numbers"))  # the network begins where the numbers ended
+        found[kind], histories[kind] = trained(kind, params, tasks, limit, options.seed)
         print(kind, histories[kind].message, f"{histories[kind].test_loss[-1]:.3f}", flush=True)
     unseen = pool(UNSEEN + options.seed, kinds, options.each)
     method = made(found["network"])
