@@ -311,12 +311,18 @@ def main():
         params = start(found.get("numbers"))  # the network begins where the numbers ended
         found[kind], histories[kind] = trained(kind, params, tasks, limit, options.seed)
         print(kind, histories[kind].message, f"{histories[kind].test_loss[-1]:.3f}", flush=True)
-    unseen = pool(UNSEEN + options.seed, kinds, options.each)
-    method = made(found["network"])
     minutes = (time.monotonic() - began) / 60
+    compared(options.seed, kinds, max(2, options.each // 2), len(tasks), minutes, found, histories)
+    return 0
+
+
+def compared(seed, kinds, each, n_tasks, minutes, found, histories):
+    """Write down what was trained, and what it is worth on so many unseen problems of each kind."""
+    unseen = pool(UNSEEN + seed, kinds, each)
+    method, lost = made(found["network"]), {kind: float(np.mean(costs(made(p), unseen))) for kind, p in found.items()}
     about = {
-        "commit": commit(), "seed": options.seed, "minutes": round(minutes, 1), "kinds": [list(k) for k in kinds],
-        "tasks": len(tasks), "loss": {kind: float(np.mean(costs(made(p), unseen))) for kind, p in found.items()},
+        "commit": commit(), "seed": seed, "minutes": round(minutes, 1), "kinds": [list(k) for k in kinds],
+        "tasks": n_tasks, "unseen": len(unseen), "loss": lost,
         "generations": {kind: int(h.loss.size) for kind, h in histories.items()},
     }  # fmt: skip
     weights = {name: np.asarray(w).tolist() for name, w in method.weights._asdict().items()}
@@ -327,10 +333,9 @@ def main():
     result = {"about": about, "history": history, "rows": rows}
     (DATA / "unseen.json").write_text(json.dumps(result, indent=0) + "\n")
     methods = {"L-BFGS": FIXED} | {kind: made(p) for kind, p in found.items()}
-    result["searches"] = whole(UNSEEN + options.seed, kinds, options.each, methods)
+    result["searches"] = whole(UNSEEN + seed, kinds, each, methods)
     (DATA / "unseen.json").write_text(json.dumps(result, indent=0) + "\n")
     print(json.dumps(about["loss"]))
-    return 0
 
 
 if __name__ == "__main__":

@@ -32,9 +32,11 @@ class History(NamedTuple):
     """What happened in a training, epoch by epoch (E) and iteration by iteration (I).
 
     Args:
-        params: metaparameters before each iteration, a :class:`~mepmeta.neb.NEBParams` of shapes ``(E, I)``.
+        params: metaparameters before each iteration, a :class:`~mepmeta.neb.NEBParams` of shapes ``(E, I)``; of another
+            method its pytree, with these two axes in front.
         loss: mean loss of the training batch there, shape ``(E, I)``.
-        test_loss: mean loss on 400 paths that training never sees, at the end of each epoch, shape ``(E,)``.
+        test_loss: mean loss on 400 paths that training never sees, at the end of each epoch, shape ``(E,)``; of another
+            method on as many problems as a batch has.
         rejected: whether that point was judged divergent and the iteration went back, shape ``(E, I)``.
         completed: whether all epochs were run.
         message: how the training ended, in words.
