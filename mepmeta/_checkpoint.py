@@ -32,7 +32,9 @@ def read_checkpoint(
         raise ValueError(f"{file} is the checkpoint of another run: key, start, energy, sample or settings differ")
     epochs = np.shape(saved["test_loss"])[:1]
     fits = [epochs and epochs[0] > 0 and saved[name].shape == (*epochs, *shape) for name, shape in columns.items()]
-    fits += [saved[name].shape == np.shape(x) and saved[name].dtype == np.asarray(x).dtype for name, x in state.items()]
+    for name, x in state.items():
+        packed = np.asarray(x).dtype == np.uint8  # as long as it has become
+        fits += [saved[name].dtype == np.asarray(x).dtype and (packed or saved[name].shape == np.shape(x))]
     if not all(fits):
         raise ValueError(f"{file} is damaged: its arrays do not have the shapes of this run")
     return {name: saved[name] for name in columns}, {name: saved[name] for name in state}

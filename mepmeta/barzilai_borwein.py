@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-__all__ = ["State", "advance", "largest_step", "mean_gradient"]
+__all__ = ["BarzilaiBorwein", "Ruled", "State", "advance", "largest_step", "mean_gradient"]
 
 #: Largest change of a metaparameter in one step, at the first epoch. It then falls as 1/(1 + epoch/CAP_EPOCHS).
 CAP = 0.2
@@ -66,3 +66,35 @@ def advance(s: State, L: Array, g: Array, cap: Array, safeguard: bool) -> tuple[
     # Without a point to go back to: smaller parameters lead to the map that changes nothing, where nothing diverges.
     back = s._replace(x=jnp.where(s.usable, (s.x + s.good) / 2, s.x - cap if safeguard else s.x))
     return jax.tree.map(lambda a, b: jnp.where(rejected, a, b), back, after), rejected
+
+
+class Ruled(NamedTuple):
+    """What the rule remembers: its state, the epoch, whether the last point was judged divergent."""
+
+    steps: State
+    epoch: Array
+    rejected: Array
+
+
+class BarzilaiBorwein(NamedTuple):
+    """The safeguarded steps as a rule for metaparameters of any method, in the form of optax.
+
+    ``update`` takes the loss, too. The largest step is absolute: give the logarithms of what has to stay positive.
+    """
+
+    largest: float = CAP
+
+    def init(self, x: Array) -> Ruled:
+        no = jnp.asarray(False)
+        state = State(x, x, jnp.zeros_like(x), jnp.asarray(1e-6, x.dtype), no, no)
+        return Ruled(state, jnp.asarray(0, jnp.int32), no)
+
+    def update(self, gradient: Array, state: Ruled, x: Array, *, value: Array) -> tuple[Array, Ruled]:
+        cap = self.largest / (1 + state.epoch.astype(x.dtype) / CAP_EPOCHS)
+        after, rejected = advance(state.steps._replace(x=x), value, gradient, cap, True)
+        return after.x - x, Ruled(after, state.epoch, rejected)
+
+    def settled(self, x: Array, state: Ruled) -> tuple[Array, Ruled]:
+        """The end of an epoch: the last point that was judged good, and nothing that belongs to the batch."""
+        steps = state.steps._replace(pair=jnp.asarray(False))
+        return jnp.where(steps.usable, steps.good, x), Ruled(steps, state.epoch + 1, state.rejected)

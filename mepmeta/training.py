@@ -19,17 +19,21 @@ from mepmeta._checks import (
     check_batch,
     check_count,
     check_key,
+    check_option,
     check_params,
+    check_positive,
     check_record,
     known,
     shown,
 )
 from mepmeta._files import is_folder
 from mepmeta._trace import traced
-from mepmeta.barzilai_borwein import State, advance, largest_step, mean_gradient
+from mepmeta.barzilai_borwein import BarzilaiBorwein, State, advance, largest_step, mean_gradient
 from mepmeta.geometry import Flat, Geometry
-from mepmeta.loss import check_problem, log_overestimates, log_overestimates_jit, losses, losses_and_gradients
-from mepmeta.neb import SPRINGS, NEBParams, Spring
+from mepmeta.learning import LOSSES, Evolution, Leaves, Task, descended, drawn, evolved, fingerprint, losses
+from mepmeta.loss import check_problem, log_overestimates, log_overestimates_jit, losses_and_gradients
+from mepmeta.loss import losses as losses_of_neb
+from mepmeta.neb import SPRINGS, Spring
 
 __all__ = ["History", "train"]
 
@@ -39,15 +43,18 @@ TEST_PATHS = 400
 OFTEN, SOON = 10, 30.0
 #: What is recorded of every epoch.
 COLUMNS = "trace", "loss", "rejected", "test_loss"
+RULE = BarzilaiBorwein()
 
 
 class History(NamedTuple):
     """What happened in a training, epoch by epoch (E) and iteration by iteration (I).
 
     Args:
-        params: metaparameters before each iteration, a :class:`~mepmeta.neb.NEBParams` of shapes ``(E, I)``.
+        params: metaparameters before each iteration, a :class:`~mepmeta.neb.NEBParams` of shapes ``(E, I)``; of another
+            method its pytree, with these two axes in front.
         loss: mean loss of the training batch there, shape ``(E, I)``.
-        test_loss: mean loss on 400 paths that training never sees, at the end of each epoch, shape ``(E,)``.
+        test_loss: mean loss on 400 paths that training never sees, at the end of each epoch, shape ``(E,)``; of another
+            method on as many problems as a batch has.
         rejected: whether that point was judged divergent and the iteration went back, shape ``(E, I)``.
         completed: whether all epochs were run.
         message: how the training ended, in words.
@@ -95,57 +102,132 @@ def _epoch(
     state, (x, L, rejected) = lax.scan(iteration, state, length=iterations)
     # The point after the last step has not been judged yet.
     final = params_at(jnp.where(state.usable, state.good, state.x) if safeguard else state.x)
-    test_loss = jnp.mean(losses(energy, *test, final, steps, reference, geometry, spring))
+    test_loss = jnp.mean(losses_of_neb(energy, *test, final, steps, reference, geometry, spring))
     if safeguard:
         state = state._replace(pair=jnp.asarray(False))
     return state, (x, L, rejected, test_loss)
 
 
-def _save(file: str | Path, run: np.ndarray, records: list, state: State) -> str:
+def _save(file: str | Path, run: np.ndarray, records: list, state: Any) -> str:
     columns = dict(zip(COLUMNS, (np.stack(column) for column in zip(*records, strict=True)), strict=True))
-    return write_checkpoint(file, run, columns, state._asdict())
+    return write_checkpoint(file, run, columns, _numbered(state))
 
 
-def _load(file: str | Path | None, run: np.ndarray, state: State, iterations: int) -> tuple[list, State]:
+def _numbered(state: Any) -> dict[str, Array]:
+    return {f"state{k}": leaf for k, leaf in enumerate(jax.tree.leaves(state))}
+
+
+def _load(file: str | Path | None, run: np.ndarray, state: Any, iterations: int, size: int) -> tuple[list, Any]:
     if file is None or not Path(file).exists():
         return [], state
-    shapes = (iterations, state.x.size), (iterations,), (iterations,), ()
-    columns, saved = read_checkpoint(file, run, dict(zip(COLUMNS, shapes, strict=True)), state._asdict())
-    state = State(**{name: jnp.asarray(value) for name, value in saved.items()})
-    return list(zip(*columns.values(), strict=True)), state
+    shapes = (iterations, size), (iterations,), (iterations,), ()
+    columns, saved = read_checkpoint(file, run, dict(zip(COLUMNS, shapes, strict=True)), _numbered(state))
+    leaves = [saved[name] if isinstance(leaf, np.ndarray) else jnp.asarray(saved[name])
+              for name, leaf in _numbered(state).items()]  # fmt: skip
+    return list(zip(*columns.values(), strict=True)), jax.tree.unflatten(jax.tree.structure(state), leaves)
 
 
-def _result(records: list, epochs: int, interrupted: bool, structure: Any, safeguard: bool) -> tuple[Any, History]:
+def _run(
+    epoch: Callable[[int, Any], tuple[Any, tuple]],
+    state: Any,
+    run: np.ndarray,
+    epochs: int,
+    iterations: int,
+    size: int,
+    checkpoint: str | Path | None,
+    progress: bool,
+) -> tuple[list, Any, bool, str]:
+    """Epoch after epoch with a bar, from the checkpoint if there is one.
+
+    Records, the state, whether it was interrupted, and why the checkpoint was not written, if it was not.
+    """
+    records, state = _load(checkpoint, run, state, iterations, size)
+    interrupted, saved, left = False, None, ""
+    bar = tqdm(range(len(records), epochs), initial=len(records), total=epochs, disable=not progress, desc="epoch")
+    try:
+        for k in bar:
+            state_after, record = epoch(k, state)
+            # Both together, so that an interruption in between cannot part them.
+            record, state = jax.device_get(record), state_after
+            records.append(record)
+            bar.set_postfix(test_loss=f"{record[3]:.3f}", taken_back=sum(int(r[2].sum()) for r in records))
+            if checkpoint and (saved is None or k % OFTEN == OFTEN - 1 or time.monotonic() - saved > SOON):
+                left = _save(checkpoint, run, records, state)
+                if left and saved is None:  # another run began at the same time
+                    raise ValueError(left)
+                saved = time.monotonic()
+    except KeyboardInterrupt:
+        if not records:
+            raise
+        interrupted = True
+    if checkpoint:
+        left = _save(checkpoint, run, records, state)
+    return records, state, interrupted, left
+
+
+def _history(records: list, epochs: int, interrupted: bool, leaves: Leaves, safeguard: bool, left: str) -> History:
     x, loss, rejected, test_loss = (np.stack(column) for column in zip(*records, strict=True))
-    values = np.exp(x) if safeguard else x
-    history = jax.tree.unflatten(structure, list(np.moveaxis(values, -1, 0)))
-    # Where the last steps still scatter their geometric mean does not; rejected points do not count.
-    last = np.exp(np.mean(x[-1][~rejected[-1]], axis=0)) if safeguard and not rejected[-1].all() else values[-1, -1]
-    params = jax.tree.unflatten(structure, [float(value) for value in last])
+    history = leaves.tree(np.exp(x) if safeguard else x)
     message = f"{'interrupted after' if interrupted else 'completed'} {len(records)} of {epochs} epochs"
     if rejected.any():
         last_epoch = rejected.any(axis=1).nonzero()[0][-1]
         message += f"; {rejected.sum()} divergent steps were taken back, the last in epoch {last_epoch}"
-    return params, History(history, loss, test_loss, rejected, not interrupted, message)
+    message += f"; {left}" if left else ""
+    return History(history, loss, test_loss, rejected, not interrupted, message)
+
+
+def _taught(
+    key: Array, sample: Callable, params: Any, task: Task, rule: Any, epochs: int, iterations: int, batch: int,
+    checkpoint: str | Path | None, progress: bool,
+) -> tuple[Any, History]:  # fmt: skip
+    """The training of any method, see :func:`train`."""
+    leaves, x = Leaves.of(params)
+    if not np.all(np.isfinite(x)):
+        raise ValueError(f"metaparameters must be finite numbers, got {params}")
+    batch_key, test_key = jax.random.split(key)
+    test = drawn(sample, jax.random.split(test_key, batch), task)
+    at_start = losses(x, test, leaves, task)
+    evolves = isinstance(rule, Evolution)
+    start = x if evolves else jnp.asarray(x)
+    run = [*np.ravel(jax.random.key_data(key)), *x, iterations, batch, *fingerprint(task, rule), *at_start]
+
+    def epoch(k: int, state: Any) -> tuple[Any, tuple]:
+        keys = jax.random.split(jax.random.fold_in(batch_key, k), batch)
+        problems = drawn(sample, keys, task)
+        if evolves:
+            state, trace = evolved(state, problems, iterations, leaves, task)
+        else:
+            state, trace = descended(state, problems, rule, iterations, leaves, task)
+        return state, (*trace, np.mean(losses(state[0], test, leaves, task)))
+
+    state = start, rule.init(start)
+    run = np.array(run, float)
+    records, state, interrupted, left = _run(epoch, state, run, epochs, iterations, x.size, checkpoint, progress)
+    last = np.asarray(state[0] if len(records) <= epochs else records[epochs][0][0])
+    return leaves.tree(last), _history(records[:epochs], epochs, interrupted, leaves, False, left)
 
 
 def train(
     key: Array,
-    energy: Callable[[Array], Array],
-    sample: Callable[[Array], Array],
-    params: NEBParams,
+    energy: Callable[[Array], Array] | None,
+    sample: Callable[[Array], Any],
+    params: Any,
     *,
     steps: int = 5,
     epochs: int = 200,
     iterations: int = 20,
     batch: int = 100,
-    reference: float | Array,
+    reference: float | Array | None = None,
     geometry: Geometry = Flat(),
     spring: Spring = "raw",
     safeguard: bool = True,
+    method: Callable[[Any], Any] | None = None,
+    loss: str | Callable[..., float] = "residual",
+    tol: float = 1e-3,
+    rule: Any = RULE,
     checkpoint: str | Path | None = None,
     progress: bool = True,
-) -> tuple[NEBParams, History]:
+) -> tuple[Any, History]:
     r"""Train the metaparameters: stochastic descent of the mean loss, a new batch of paths every epoch.
 
     .. math:: p \mapsto p - \nu\,\frac{\partial}{\partial p}\frac1B\sum_{b} L[S_b],\qquad
@@ -165,11 +247,19 @@ def train(
        it is next to the last good point. A start that diverges is left by making all parameters smaller. An epoch
        ends at its last good point, not at the step proposed from there.
 
+    **Any method** is trained with ``method=``, a function of the metaparameters, a pytree of numbers or arrays, that
+    makes one of :mod:`mepmeta.methods`; ``energy`` is None then, and every call of ``sample`` returns a problem of its
+    own, ``(energy, path)``. The gradient is carried forward for eight metaparameters or fewer, and found backwards,
+    every iteration computed once more, for a network. With ``rule=Evolution()`` there is none: candidates are compared
+    by their losses, however long the runs, and by any loss that is a function.
+
     Args:
         key: random key; it fixes every path of the training.
-        energy: differentiable callable, state to scalar.
-        sample: a function of a random key that returns a path ``(P, *shape)``.
-        params: metaparameters to start from; all positive with the safeguard.
+        energy: differentiable callable, state to scalar. None with a method.
+        sample: a function of a random key that returns a path ``(P, *shape)``; with a method ``(energy, path)``, and
+            the energy of the saddle as a third where the loss needs it. With a loss of one's own, any tuple.
+        params: metaparameters to start from; all positive with the safeguard. With a method any pytree, as it is: give
+            the logarithms of what has to stay positive.
         steps: iterations K of the method in the loss.
         epochs: number of batches.
         iterations: descent steps on each batch.
@@ -178,14 +268,21 @@ def train(
         geometry: the space of the states.
         spring: reading of the spring term, see :func:`~mepmeta.neb.neb_step`.
         safeguard: False for the update as published.
+        method: makes a method of metaparameters. ``reference``, ``spring`` and ``safeguard`` have no part then.
+        loss: of a method: "residual", the mean of :math:`\ln r_k/r_0` over its K ``steps``; "gradients", the part of
+            them until :math:`r_k` is below ``tol``, less 1; "barrier", :math:`L`; or a function
+            ``(method, *sample(key)) -> float``, for a rule without derivatives.
+        tol: residual in units of force, of the largest curvature on the path.
+        rule: what steps follow from the gradient: an object with ``init`` and ``update`` as in optax, or
+            :class:`~mepmeta.learning.Evolution`.
         checkpoint: a file, written after the first epoch, then every ten epochs or 30 seconds, and when the run ends or
             is interrupted (Ctrl-C). A run that finds its file there goes on from it, to the same end as without the
             interruption. The file is always whole: a run that is killed loses the epochs since it was written last.
         progress: show a bar with the loss.
 
     Returns:
-        The trained metaparameters, the geometric mean over the last epoch (with ``safeguard=False`` the last
-        point), and the :class:`History`. An interrupted training returns what it has, with
+        The trained metaparameters, the geometric mean over the last epoch (with ``safeguard=False`` or a method the
+        last point), and the :class:`History`. An interrupted training returns what it has, with
         ``history.completed`` False.
 
     Raises:
@@ -201,16 +298,39 @@ def train(
     ...     epochs=3, batch=20, reference=0.0, progress=False)
     >>> bool(history.test_loss[-1] < -2 < history.loss[0, 0] < 0)
     True
+
+    The first step of L-BFGS, on wells of random stiffness:
+
+    >>> def sample(key):
+    ...     c = 1 + jax.random.uniform(key)
+    ...     return jax.tree_util.Partial(lambda c, x: c * (x[0]**2 - 1)**2 + x[1]**2, c), mep[:, ::-1] - 1.5
+    >>> params, history = mm.train(
+    ...     jax.random.key(0), None, sample, jnp.log(0.01), method=lambda p: mm.methods.LBFGS(step=jnp.exp(p)),
+    ...     epochs=2, iterations=3, batch=4, progress=False)
+    >>> bool(params > jnp.log(0.01) and history.loss[0, -1] < history.loss[0, 0] < 0)  # a longer one is better
+    True
     """
     for name, value in {"steps": steps, "epochs": epochs, "iterations": iterations, "batch": batch}.items():
         check_count(name, value)
-    check_params(params)
     check_answers(safeguard=safeguard, progress=progress)
     check_key(key)
     if not known(key, params):
         raise ValueError("training decides on numbers: it cannot run under jax.jit or vmap")
     if checkpoint is not None and (not is_folder(check_file(checkpoint).parent) or is_folder(checkpoint)):
         raise ValueError(f"no folder {shown(checkpoint)} to write the checkpoint to, or it is one")
+    if method is not None:
+        if energy is not None:
+            raise ValueError(
+                "with a method the energy comes with every path: pass None, and sample(key) -> (energy, path)"
+            )
+        if not callable(loss):
+            check_option("loss", loss, LOSSES)
+        elif not isinstance(rule, Evolution):
+            raise ValueError("a loss that is a function has no derivative here: pass rule=Evolution()")
+        check_positive(tol=tol)
+        task = Task(method, loss, geometry, steps, tol)
+        return _taught(key, sample, params, task, rule, epochs, iterations, batch, checkpoint, progress)
+    check_params(params)
     check_record("sample", sample, key)
     leaves, structure = jax.tree.flatten(params)
     if safeguard and not all(leaf > 0 for leaf in leaves):
@@ -234,31 +354,19 @@ def train(
     # The test paths and their errors stand for the sample and the energy.
     numbers += [jnp.sum(test[0]), jnp.sum(test[0] ** 2), jnp.sum(test[1])]
     run = np.array([*np.ravel(jax.random.key_data(key)), *numbers], float)
-    records, state = _load(checkpoint, run, state, iterations)
-    interrupted, saved, left = False, None, ""
-    bar = tqdm(range(len(records), epochs), initial=len(records), total=epochs, disable=not progress, desc="epoch")
-    try:
-        for epoch in bar:
-            cap = jnp.asarray(largest_step(epoch), x.dtype)
-            epoch_key = jax.random.fold_in(batch_key, epoch)
-            state_after, record = _epoch_jit(energy, sample, state, epoch_key, cap, test, reference, *settings)
-            # Both together, so that an interruption in between cannot part them.
-            record, state = jax.device_get(record), state_after
-            records.append(record)
-            bar.set_postfix(test_loss=f"{record[3]:.3f}", taken_back=sum(int(r[2].sum()) for r in records))
-            if checkpoint and (saved is None or epoch % OFTEN == OFTEN - 1 or time.monotonic() - saved > SOON):
-                left = _save(checkpoint, run, records, state)
-                if left and saved is None:  # another run began at the same time
-                    raise ValueError(left)
-                saved = time.monotonic()
-    except KeyboardInterrupt:
-        if not records:
-            raise
-        interrupted = True
-    if checkpoint:
-        left = _save(checkpoint, run, records, state)
-    params, history = _result(records[:epochs], epochs, interrupted, structure, safeguard)
-    return params, history._replace(message=f"{history.message}; {left}" if left else history.message)
+
+    def epoch(k: int, state: State) -> tuple[State, tuple]:
+        cap, epoch_key = jnp.asarray(largest_step(k), x.dtype), jax.random.fold_in(batch_key, k)
+        return _epoch_jit(energy, sample, state, epoch_key, cap, test, reference, *settings)
+
+    records, _, interrupted, left = _run(epoch, state, run, epochs, iterations, x.size, checkpoint, progress)
+    records = records[:epochs]
+    history = _history(records, epochs, interrupted, Leaves(structure, ((),) * len(leaves)), safeguard, left)
+    trace, rejected = records[-1][0], records[-1][2]
+    # Where the last steps still scatter their geometric mean does not; rejected points do not count.
+    last = np.exp(trace) if safeguard else trace
+    last = np.exp(np.mean(trace[~rejected], axis=0)) if safeguard and not rejected.all() else last[-1]
+    return jax.tree.unflatten(structure, [float(value) for value in last]), history
 
 
 # A long run: compiled with all that XLA has.

@@ -3,6 +3,7 @@
 from mepmeta.figures.costs import *
 from mepmeta.figures.flipbook import *
 from mepmeta.figures.landscape import *
+from mepmeta.figures.learning import *
 from mepmeta.figures.mep import *
 from mepmeta.figures.movement import *
 from mepmeta.figures.paper import *

@@ -22,6 +22,7 @@ The step of the paper is one of them, :class:`~mepmeta.neb.NEB`.
 from mepmeta.methods.anderson import Anderson
 from mepmeta.methods.first_order import FIRE, Momentum, SteepestDescent, StringMethod, VelocityProjection
 from mepmeta.methods.gram import LBFGS, ConjugateGradient
+from mepmeta.methods.learned import Learned
 from mepmeta.methods.moves import limited
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "LBFGS",
     "Anderson",
     "ConjugateGradient",
+    "Learned",
     "Momentum",
     "SteepestDescent",
     "StringMethod",

@@ -13,7 +13,7 @@ from mepmeta.force import Parts, dot
 from mepmeta.geometry import Geometry
 from mepmeta.methods.moves import project, tiny
 
-__all__ = ["LBFGS", "ConjugateGradient"]
+__all__ = ["LBFGS", "ConjugateGradient", "Gram", "Strength", "compact"]
 
 
 class _Memory(NamedTuple):
@@ -76,6 +76,37 @@ class _LBFGSState(NamedTuple):
     newest: Array  # (N,), the place of the last pair
     scale: Array  # (N,), what the force is multiplied with where no pair says more
     limit: Array  # (N,)
+    own: Any  # what a method derived from this one remembers
+
+
+class Gram(NamedTuple):
+    """What the step is put together from: products only, so that nothing tells where an axis points or how many.
+
+    Args:
+        curvatures: move times change of every pair, shape ``(N, memory)``; 0 in an empty place.
+        crossed: every move with every change, shape ``(N, memory, memory)``.
+        changed: every change of the force with every one of the damped force, likewise.
+        moves, changes: moves and damped changes times the force, shape ``(N, memory)``.
+        newest: the place of the last pair, shape ``(N,)``.
+        scale: what the damped force is multiplied with where no pair says more, shape ``(N,)``.
+    """
+
+    curvatures: Array
+    crossed: Array
+    changed: Array
+    moves: Array
+    changes: Array
+    newest: Array
+    scale: Array
+
+
+class Strength(NamedTuple):
+    """Length of the force, of the one before, force times damped force, ``(N,)``; whether nothing came before."""
+
+    force: Array
+    before: Array
+    soft: Array
+    fresh: Array
 
 
 @partial(register_dataclass, data_fields=["step", "angle", "growth", "by_image"], meta_fields=["memory"])
@@ -120,7 +151,16 @@ class LBFGS:
         return _LBFGSState(
             last, jnp.zeros_like(path), pairs, pairs, zeros((images, m)), products, products,
             jnp.zeros(images, jnp.int32), zeros(images) + self.step, jnp.full(images, jnp.inf, path.dtype),
+            self.remembered(zeros(images)),
         )  # fmt: skip
+
+    def remembered(self, nothing: Array) -> Any:
+        """What a method derived from this one remembers at first."""
+        return None
+
+    def coefficients(self, gram: Gram, strength: Strength, own: Any) -> tuple[Array, Array, Array, Any]:
+        """Those of the damped force, the moves and the changes in the step, and what is remembered."""
+        return gram.scale, *compact(gram), own
 
     def update(self, parts: Parts, s: _LBFGSState, path: Array, geometry: Geometry) -> tuple[Array, _LBFGSState]:
         # Numbers of an image, shape (N,). Without by_image they are those of the whole band, at every image.
@@ -170,12 +210,14 @@ class LBFGS:
         square = of_change[images, place]
         some = sound & (square > 0)
         scale = jnp.where(some, curvature / jnp.where(some, square, 1), s.scale)
-        along, back = _compact(curvatures, crossed, changed, *products(force), place, scale)
+        strength, before = length(force), length(s.last.force)
+        gram = Gram(curvatures, crossed, changed, *products(force), place, scale)
+        known = Strength(strength, before, product(force, soft), s.last.fresh)
+        first, along, back, own = self.coefficients(gram, known, s.own)
         learned = _product("nm,nmd->nd", along, moves) + _product("nm,nmd->nd", back, changes)
         learned = learned.reshape(path.shape)
-        q = project(path, column(scale) * soft + learned, geometry)
+        q = project(path, column(first) * soft + learned, geometry)
 
-        strength, before = length(force), length(s.last.force)
         grown = jnp.where(s.last.fresh, 0, strength / jnp.maximum(before, tiny(force)))
         keep = (product(q, force) > self.angle * length(q) * strength) & (grown < self.growth**4)
         q, curvatures = jnp.where(column(keep), q, self.step * soft), jnp.where(keep[:, None], curvatures, 0)
@@ -187,7 +229,7 @@ class LBFGS:
         q = q * column(jnp.where(far, jnp.where(far, limit, 1) / jnp.where(far, farthest, 1), 1).astype(q.dtype))
         last = _Memory(path, force, jnp.asarray(False))
         return q, _LBFGSState(
-            last, soft, moves, changes, curvatures, crossed, changed, place, scale.astype(q.dtype), limit
+            last, soft, moves, changes, curvatures, crossed, changed, place, scale.astype(q.dtype), limit, own
         )
 
     def _largest(self, move: Array, geometry: Geometry) -> Array:
@@ -199,20 +241,20 @@ class LBFGS:
 _product = partial(jnp.einsum, precision=lax.Precision.HIGHEST)
 
 
-def _compact(
-    curvatures: Array, crossed: Array, changed: Array, moves: Array, changes: Array, newest: Array, scale: Array
-) -> tuple[Array, Array]:
+def compact(gram: Gram, weights: Array | float = 1.0) -> tuple[Array, Array]:
     r"""The coefficients of moves and changes in the step :math:`\gamma M F + S b - \gamma M Y a` of L-BFGS.
 
     .. math:: R\,a = S^{\mathsf T}F,\qquad
-        R^{\mathsf T} b = (D + \gamma\,Y^{\mathsf T} M Y)\,a - \gamma\,Y^{\mathsf T} M F
+        R^{\mathsf T} b = (W D + \gamma\,Y^{\mathsf T} M Y)\,a - \gamma\,Y^{\mathsf T} M F
 
     with moves S, changes Y of minus the force, M what damps stiff waves or 1, :math:`D_{ii} = s_i\cdot y_i`, and R the
-    products :math:`s_i\cdot y_j` of a move with the changes that are not older. ``moves`` and ``changes`` are the
-    products of S and MY with the force. Empty places have no part.
+    products :math:`s_i\cdot y_j` of a move with the changes that are not older. Empty places have no part. With weights
+    W of 1 the step reproduces every pair; with any others that are positive the inverse it stands for is symmetric and
+    positive still, since :math:`S R^{-\mathsf T} W D R^{-1} S^{\mathsf T}` is.
 
-    Source: :cite:t:`byrd1994`.
+    Source: :cite:t:`byrd1994`; the weights are ours.
     """
+    curvatures, crossed, changed, moves, changes, newest, scale = gram
     m = curvatures.shape[1]
     places, newest = jnp.arange(m, dtype=newest.dtype), newest[:, None]
     age = (newest - places) % m  # 0 is the newest
@@ -228,7 +270,7 @@ def _compact(
     R = sort(jnp.where(older, crossed, jnp.where(full[:, :, None], 0, jnp.eye(m, dtype=crossed.dtype))))
     solve = partial(lax.linalg.triangular_solve, left_side=True)
     a = solve(R, sort(jnp.where(full, moves, 0))[:, :, None])
-    right = sort(curvatures)[:, :, None] * a + scale[:, None, None] * (
+    right = sort(weights * curvatures)[:, :, None] * a + scale[:, None, None] * (
         _product("nij,njk->nik", sort(jnp.where(both, changed, 0)), a) - sort(jnp.where(full, changes, 0))[:, :, None]
     )
     b = solve(R, right, transpose_a=True)

@@ -1,7 +1,7 @@
 """The loop: any step repeated, by a scan where it is differentiated, by a while loop where it goes to a tolerance."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -93,9 +93,28 @@ class Descent(NamedTuple):
     refused: Array
 
 
+@lru_cache
+def _shapes(structure: Any, numbers: tuple, shape: tuple[int, ...], dtype: Any) -> Any:
+    """Those of the memory of a method, its arrays known by their shapes: traced once, and not in every descent."""
+    arrays = [number for number in numbers if isinstance(number, jax.ShapeDtypeStruct)]
+
+    def init(arrays: list[Array], x: Array) -> Any:
+        given = iter(arrays)
+        leaves = [next(given) if isinstance(number, jax.ShapeDtypeStruct) else number for number in numbers]
+        return jax.tree.unflatten(structure, leaves).init(x)
+
+    return jax.eval_shape(init, arrays, jax.ShapeDtypeStruct(shape, dtype))
+
+
 def begin(method: Any, path: Array, inner: Array) -> March:
     """A band before its first look, with ``inner`` its moving images; nothing is computed."""
-    shapes = jax.eval_shape(method.init, jax.ShapeDtypeStruct(inner.shape, inner.dtype))
+    leaves, structure = jax.tree.flatten(method)
+    if all(isinstance(leaf, (int, float, np.ndarray, Array)) for leaf in leaves):
+        struct = jax.ShapeDtypeStruct
+        known = (a if isinstance(a, (int, float)) else struct(a.shape, a.dtype) for a in leaves)
+        shapes = _shapes(structure, tuple(known), inner.shape, inner.dtype)
+    else:  # of somebody else
+        shapes = jax.eval_shape(method.init, jax.ShapeDtypeStruct(inner.shape, inner.dtype))
     if any(a.weak_type or jnp.issubdtype(a.dtype, jax.dtypes.extended) for a in jax.tree.leaves(shapes)):
         memory = method.init(inner)  # Python numbers and random keys, of a method of somebody else
     else:

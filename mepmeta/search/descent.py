@@ -47,8 +47,9 @@ def descend(
     along: Array | None = None,
     distance: float = 0.0,
     before: March | None = None,
+    method: Any = None,
 ) -> Descended:
-    r"""L-BFGS until the largest force is below ``tol``, for ``at_most`` gradients.
+    r"""Descend until the largest force is below ``tol``, for ``at_most`` gradients.
 
     Args:
         problem: the energy in its units.
@@ -59,19 +60,23 @@ def descend(
             tangent vector, along which the energy is turned over: with the lowest mode this leads to a saddle.
         distance: in units of length.
         before: the end of a descent nearby, whose curvatures are used again.
+        method: of :mod:`mepmeta.methods`, made as L-BFGS is; None for ``MINIMISER``.
     """
     real = np.dtype(x.dtype).type
     if distance > 0:
         x = at_distance(problem, x, along, distance)
     x = np.asarray(x)[None]
-    march, along = begin(MINIMISER, x, x), np.zeros_like(x[0]) if along is None else along
+    method = MINIMISER if method is None else method
+    march, along = begin(method, x, x), np.zeros_like(x[0]) if along is None else along
     if before is not None:  # the first move of this one begins elsewhere: it makes no pair
         last = before.memory.last._replace(fresh=np.asarray(True))
         march = march._replace(memory=before.memory._replace(last=last), fresh=np.asarray(False))
     evaluations, refused = 0, 0
     while True:
         steps = min(CHUNK, at_most - evaluations)
-        d = _descend(problem, march, real(tol), np.asarray(steps - bool(march.fresh), np.int32), along, real(distance))
+        d = _descend(
+            problem, method, march, real(tol), np.asarray(steps - bool(march.fresh), np.int32), along, real(distance)
+        )
         march, looks, residual = d.march, int(d.looks), float(d.residual)
         evaluations, refused = evaluations + looks, refused + int(d.refused)
         if residual <= tol or looks < steps or evaluations >= at_most or not np.isfinite(residual):
@@ -91,7 +96,9 @@ def at_distance(problem: Problem, x: Array, centre: Array, distance: float) -> A
 
 
 @compiled
-def _descend(problem: Problem, march: March, tol: Array, steps: Array, along: Array, distance: Array) -> Descent:
+def _descend(
+    problem: Problem, method: Any, march: March, tol: Array, steps: Array, along: Array, distance: Array
+) -> Descent:
     """A band of one image, which has no neighbours. The three tasks differ in numbers only: one program."""
     geometry, held = problem.geometry, distance > 0
 
@@ -120,4 +127,4 @@ def _descend(problem: Problem, march: March, tol: Array, steps: Array, along: Ar
     def inner(path: Array) -> Any:
         return path
 
-    return to_tolerance(look, advance, inner, MINIMISER, march, geometry, tol, steps)
+    return to_tolerance(look, advance, inner, method, march, geometry, tol, steps)
