@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array, lax
 from tqdm import tqdm
 
-from mepmeta._arguments import check_file
+from mepmeta._arguments import check_file, check_function
 from mepmeta._checkpoint import read_checkpoint, write_checkpoint
 from mepmeta._checks import (
     check_answers,
@@ -328,6 +328,8 @@ def train(
         elif not isinstance(rule, Evolution):
             raise ValueError("a loss that is a function has no derivative here: pass rule=Evolution()")
         check_positive(tol=tol)
+        for name, f in {"sample": sample, "method": method}.items():
+            check_function(name, f)
         task = Task(method, loss, geometry, steps, tol)
         return _taught(key, sample, params, task, rule, epochs, iterations, batch, checkpoint, progress)
     check_params(params)

@@ -193,8 +193,10 @@ def test_a_loss_of_ones_own_sees_what_was_drawn():
         ({"loss": lambda method: 0.0}, "has no derivative here"),
         ({"tol": -1.0}, "tol must be a positive number"),
         ({"params": jnp.array(jnp.nan)}, "metaparameters must be finite"),
+        ({"sample": None}, "sample"),
+        ({"method": 3}, "method"),
     ],
-    ids=str,
+    ids=lambda given: next(iter(given)) if isinstance(given, dict) else "",
 )
 def test_bad_input_is_said_in_words(options, words):
     with pytest.raises(ValueError, match=words):
