@@ -1,6 +1,5 @@
 """Training: descend the loss through the method, by Barzilai-Borwein steps."""
 
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,10 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from tqdm import tqdm
 
 from mepmeta._arguments import check_file, check_function
-from mepmeta._checkpoint import read_checkpoint, write_checkpoint
 from mepmeta._checks import (
     check_answers,
     check_batch,
@@ -26,6 +23,7 @@ from mepmeta._checks import (
     known,
     shown,
 )
+from mepmeta._epochs import run_epochs
 from mepmeta._files import is_folder
 from mepmeta._trace import traced
 from mepmeta.barzilai_borwein import BarzilaiBorwein, State, advance, largest_step, mean_gradient
@@ -39,10 +37,6 @@ __all__ = ["History", "train"]
 
 #: Held-out paths on which every epoch ends.
 TEST_PATHS = 400
-#: Epochs, and seconds, from one checkpoint to the next: whichever are over first.
-OFTEN, SOON = 10, 30.0
-#: What is recorded of every epoch.
-COLUMNS = "trace", "loss", "rejected", "test_loss"
 RULE = BarzilaiBorwein()
 
 
@@ -108,63 +102,6 @@ def _epoch(
     return state, (x, L, rejected, test_loss)
 
 
-def _save(file: str | Path, run: np.ndarray, records: list, state: Any) -> str:
-    columns = dict(zip(COLUMNS, (np.stack(column) for column in zip(*records, strict=True)), strict=True))
-    return write_checkpoint(file, run, columns, _numbered(state))
-
-
-def _numbered(state: Any) -> dict[str, Array]:
-    return {f"state{k}": leaf for k, leaf in enumerate(jax.tree.leaves(state))}
-
-
-def _load(file: str | Path | None, run: np.ndarray, state: Any, iterations: int, size: int) -> tuple[list, Any]:
-    if file is None or not Path(file).exists():
-        return [], state
-    shapes = (iterations, size), (iterations,), (iterations,), ()
-    columns, saved = read_checkpoint(file, run, dict(zip(COLUMNS, shapes, strict=True)), _numbered(state))
-    leaves = [saved[name] if isinstance(leaf, np.ndarray) else jnp.asarray(saved[name])
-              for name, leaf in _numbered(state).items()]  # fmt: skip
-    return list(zip(*columns.values(), strict=True)), jax.tree.unflatten(jax.tree.structure(state), leaves)
-
-
-def _run(
-    epoch: Callable[[int, Any], tuple[Any, tuple]],
-    state: Any,
-    run: np.ndarray,
-    epochs: int,
-    iterations: int,
-    size: int,
-    checkpoint: str | Path | None,
-    progress: bool,
-) -> tuple[list, Any, bool, str]:
-    """Epoch after epoch with a bar, from the checkpoint if there is one.
-
-    Records, the state, whether it was interrupted, and why the checkpoint was not written, if it was not.
-    """
-    records, state = _load(checkpoint, run, state, iterations, size)
-    interrupted, saved, left = False, None, ""
-    bar = tqdm(range(len(records), epochs), initial=len(records), total=epochs, disable=not progress, desc="epoch")
-    try:
-        for k in bar:
-            state_after, record = epoch(k, state)
-            # Both together, so that an interruption in between cannot part them.
-            record, state = jax.device_get(record), state_after
-            records.append(record)
-            bar.set_postfix(test_loss=f"{record[3]:.3f}", taken_back=sum(int(r[2].sum()) for r in records))
-            if checkpoint and (saved is None or k % OFTEN == OFTEN - 1 or time.monotonic() - saved > SOON):
-                left = _save(checkpoint, run, records, state)
-                if left and saved is None:  # another run began at the same time
-                    raise ValueError(left)
-                saved = time.monotonic()
-    except KeyboardInterrupt:
-        if not records:
-            raise
-        interrupted = True
-    if checkpoint:
-        left = _save(checkpoint, run, records, state)
-    return records, state, interrupted, left
-
-
 def _history(records: list, epochs: int, interrupted: bool, leaves: Leaves, safeguard: bool, left: str) -> History:
     x, loss, rejected, test_loss = (np.stack(column) for column in zip(*records, strict=True))
     history = leaves.tree(np.exp(x) if safeguard else x)
@@ -202,7 +139,7 @@ def _taught(
 
     state = start, rule.init(start)
     run = np.array(run, float)
-    records, state, interrupted, left = _run(epoch, state, run, epochs, iterations, x.size, checkpoint, progress)
+    records, state, interrupted, left = run_epochs(epoch, state, run, epochs, iterations, x.size, checkpoint, progress)
     last = np.asarray(state[0] if len(records) <= epochs else records[epochs][0][0])
     return leaves.tree(last), _history(records[:epochs], epochs, interrupted, leaves, False, left)
 
@@ -328,8 +265,9 @@ def train(
         elif not isinstance(rule, Evolution):
             raise ValueError("a loss that is a function has no derivative here: pass rule=Evolution()")
         check_positive(tol=tol)
-        for name, f in {"sample": sample, "method": method}.items():
-            check_function(name, f)
+        check_function("sample", sample)
+        if not callable(method):
+            raise ValueError(f"method must make a method of metaparameters, got {shown(method)}")
         task = Task(method, loss, geometry, steps, tol)
         return _taught(key, sample, params, task, rule, epochs, iterations, batch, checkpoint, progress)
     check_params(params)
@@ -361,7 +299,7 @@ def train(
         cap, epoch_key = jnp.asarray(largest_step(k), x.dtype), jax.random.fold_in(batch_key, k)
         return _epoch_jit(energy, sample, state, epoch_key, cap, test, reference, *settings)
 
-    records, _, interrupted, left = _run(epoch, state, run, epochs, iterations, x.size, checkpoint, progress)
+    records, _, interrupted, left = run_epochs(epoch, state, run, epochs, iterations, x.size, checkpoint, progress)
     records = records[:epochs]
     history = _history(records, epochs, interrupted, Leaves(structure, ((),) * len(leaves)), safeguard, left)
     trace, rejected = records[-1][0], records[-1][2]

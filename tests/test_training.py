@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import mepmeta as mm
-from mepmeta import training
+from mepmeta import _epochs, training
 
 ENERGY = mm.single_spin(K1=1.0, K2=-2.0)
 KEY = jax.random.key(0)
@@ -151,11 +151,11 @@ def test_a_resumed_run_is_the_uninterrupted_one(monkeypatch, tmp_path):
 
 def test_a_long_run_is_saved_on_the_way(monkeypatch, tmp_path):
     file, saved = tmp_path / "run.npz", []
-    monkeypatch.setattr(training, "_save", lambda f, run, records, state: saved.append(len(records)))
+    monkeypatch.setattr(_epochs, "_save", lambda f, run, records, state: saved.append(len(records)))
     train(epochs=12, checkpoint=file)
     assert saved == [1, 10, 12]
     saved.clear()
-    monkeypatch.setattr(training, "SOON", 0.0)
+    monkeypatch.setattr(_epochs, "SOON", 0.0)
     train(epochs=5, checkpoint=file)
     assert saved == [1, 2, 3, 4, 5, 5]
 
@@ -222,13 +222,13 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
     for name, wrong in {
         "loss": arrays["loss"][:, :3],
         "test_loss": arrays["test_loss"][:1],
-        "x": arrays["x"][:2],
+        "state0": arrays["state0"][:2],
     }.items():
         np.savez(file, **arrays | {name: wrong})
         with pytest.raises(ValueError, match="is damaged: its arrays do not have the shapes of this run"):
             train(epochs=3, checkpoint=file)
     np.savez(file, a=np.zeros(3))
-    with pytest.raises(ValueError, match="is no checkpoint of this training: it has no good, "):
+    with pytest.raises(ValueError, match="is no checkpoint of this training: it has no loss, "):
         train(epochs=3, checkpoint=file)
 
 

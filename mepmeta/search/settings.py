@@ -58,6 +58,9 @@ def _check_own(name: str, method: Any) -> None:
         value, what = getattr(method, field.name), f"{field.name} of {name}, {type(method).__name__},"
         if field.name in ("memory", "every"):
             check_count(what, value)
+        elif isinstance(value, tuple):  # weights of a network
+            if not all(np.all(np.isfinite(w)) for w in value if known(w)):
+                raise ValueError(f"{what} must be finite")
         elif not isinstance(field.default, bool):
             check_number(what, value, "a finite number >= 0", 0)
         elif known(value) and np.asarray(value).dtype != bool:
