@@ -18,7 +18,7 @@ __all__ = ["central", "improved", "smooth", "weight"]
 def _checked(*vectors: Array) -> None:
     for name, v in zip(("forward", "backward", "gradients"), vectors, strict=False):
         check_floats(name, v)
-        if v.ndim < 2 or v.shape != vectors[0].shape:
+        if v.ndim < 1 or v.shape != vectors[0].shape:
             raise ValueError(f"differences are stacked over the inner images, (N, *shape), got {name} of {v.shape}")
 
 
