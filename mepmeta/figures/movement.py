@@ -102,13 +102,13 @@ def moving_paths(
             f'fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}"'
             f' marker-start="url(#{name})" marker-mid="url(#{name})" marker-end="url(#{name})"'
         )
+        # Each path is drawn twice, white below, so that no colour of the map hides it.
         parts.append(
             f'<marker id="{name}" markerWidth="12" markerHeight="12" refX="6" refY="6" markerUnits="userSpaceOnUse">'
             f'<circle cx="6" cy="6" r="{radius}" fill="{colour}" stroke="#fff"/></marker>'
             f'<defs><polyline class="path" id="{name}-path" points="{points[number][0]}" fill="none"/></defs>'
-            # twice: white below, so that no colour of the map hides a path
-            f'<g clip-path="url(#{key})"><use href="#{name}-path" stroke="#fff" stroke-width="5" stroke-linejoin="round"/>'
-            f'<use href="#{name}-path" {line}/></g>'
+            f'<g clip-path="url(#{key})" stroke-linejoin="round">'
+            f'<use href="#{name}-path" stroke="#fff" stroke-width="5"/><use href="#{name}-path" {line}/></g>'
             f'<polyline points="{x + 6},12 {x + 34},12" {line}/><text x="{x + 44}" y="16">{html.escape(label)}</text>'
         )
     parts.append(f'<text class="caption" x="{LEFT}" y="36">{html.escape(captions[0])}</text>')
