@@ -1,6 +1,7 @@
 """Figures: what stands at the axes, and one cell for every spin."""
 
 import html
+import io
 import json
 import re
 
@@ -9,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.markers import MarkerStyle
+from PIL import Image
 
 import mepmeta as mm
 from mepmeta import figures
@@ -92,6 +94,8 @@ def test_a_flipbook_holds_a_picture_of_every_state_and_needs_no_network():
     assert page.count("data:image/png;base64,") == 3 and page.count("hidden>") == 2 and "://" not in page
     assert book._repr_png_() == book.frames[1] and len(set(book.frames)) == 3
     assert all(frame.startswith(b"\x89PNG") and len(frame) < 30_000 for frame in book.frames)
+    pixels = np.asarray(Image.open(io.BytesIO(book.frames[1])).convert("RGB")).astype(int)
+    assert np.min(np.sum(np.abs(pixels - (213, 94, 0)), axis=-1)) < 30, "the dot keeps its colour"
     assert book.labels[1] == "frame 2 of 3: energy (meV) 2.50" and book.labels[1] in page
     again = figures.flipbook(states, np.arange(3.0), {"energy (meV)": np.array([0.0, 2.5, 1.0])}, still=1)
     assert again.frames == book.frames

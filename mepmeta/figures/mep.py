@@ -44,9 +44,9 @@ def energy_profile(results: MEP | Mapping[str, MEP], *, unit: str | None = None,
     """
     runs = results if isinstance(results, Mapping) else {"": results}
     figure, ax = plt.subplots()
-    for (label, r), colour in zip(runs.items(), COLOURS, strict=False):
+    for (label, r), colour, style in zip(runs.items(), COLOURS, ["-", "--", "-.", ":"] * 2, strict=False):
         s, start = np.linspace(r.position[0], r.position[-1], 400), r.energies[0]
-        ax.plot(s, r.profile(s) - start, color=colour, label=label or "profile", zorder=2)
+        ax.plot(s, r.profile(s) - start, style, color=colour, label=label or "profile", zorder=2)
         ax.plot(r.position, r.energies - start, "o", color=colour, markersize=3.5, label="_images", zorder=3)
         for point in r.points:
             kind = list(KINDS)[min(point.index, 2)]
