@@ -12,7 +12,7 @@ from mepmeta.figures.style import BLACK, BLUE, GREEN, PINK, RED, SKY, YELLOW
 
 __all__ = ["iteration_costs", "learning_costs", "performance_profiles", "roofline"]
 
-COLOURS, LINES, MARKS = (BLUE, RED, GREEN, YELLOW, PINK, SKY, BLACK), ("-", "--", "-.", ":"), "osD^v*<"
+COLOURS, LINES, MARKS = (BLUE, RED, GREEN, YELLOW, PINK, SKY, BLACK), ("-", "--", "-.", ":"), "osD^vP<"
 
 Series = Mapping[str, tuple[np.ndarray, np.ndarray]]
 

@@ -141,9 +141,9 @@ def flipbook(
 
 
 def _png(figure: Figure) -> bytes:
-    """The figure in few colours. Its layout is found once: frames must not jump."""
+    """The figure in few colours, also of small things. Its layout is found once: frames must not jump."""
     raw, small = io.BytesIO(), io.BytesIO()
     figure.savefig(raw, dpi=DPI)
     figure.set_layout_engine("none")
-    Image.open(raw).convert("RGB").quantize(COLOURS).save(small, "PNG", optimize=True)
+    Image.open(raw).convert("RGB").quantize(COLOURS, kmeans=1).save(small, "PNG", optimize=True)
     return small.getvalue()

@@ -8,12 +8,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from mepmeta.figures.style import BLACK, BLUE, GREEN, PINK, RED, SKY, YELLOW
 from mepmeta.magnets.lattices import positions
 from mepmeta.search.result import MEP
 
-__all__ = ["energy_profile", "spin_texture"]
+__all__ = ["energy_profile", "residuals", "spin_texture"]
 
 COLOURS = [BLUE, RED, GREEN, YELLOW, PINK, SKY, BLACK]
 #: Marks of the points of a path, by their index.
@@ -25,6 +26,8 @@ CELLS = {
     "triangular": (6, (30,), 1.0),
     "honeycomb": (3, (90, 30), 3**-0.5),
 }
+#: Of S_z: the darker the further down, so also in grey print; light enough in the plane for arrows.
+COLOUR_MAP = "GnBu_r"
 #: Arrows along a side of a panel, at most.
 ARROWS = 22
 #: Spins that lie in the plane by less than this part get no arrow.
@@ -41,9 +44,9 @@ def energy_profile(results: MEP | Mapping[str, MEP], *, unit: str | None = None,
     """
     runs = results if isinstance(results, Mapping) else {"": results}
     figure, ax = plt.subplots()
-    for (label, r), colour in zip(runs.items(), COLOURS, strict=False):
+    for (label, r), colour, style in zip(runs.items(), COLOURS, ["-", "--", "-.", ":"] * 2, strict=False):
         s, start = np.linspace(r.position[0], r.position[-1], 400), r.energies[0]
-        ax.plot(s, r.profile(s) - start, color=colour, label=label or "profile", zorder=2)
+        ax.plot(s, r.profile(s) - start, style, color=colour, label=label or "profile", zorder=2)
         ax.plot(r.position, r.energies - start, "o", color=colour, markersize=3.5, label="_images", zorder=3)
         for point in r.points:
             kind = list(KINDS)[min(point.index, 2)]
@@ -65,6 +68,36 @@ def energy_profile(results: MEP | Mapping[str, MEP], *, unit: str | None = None,
     return figure
 
 
+def residuals(runs: Mapping[str, np.ndarray], tol: float, *, unit: str, columns: int = 4) -> Figure:
+    """Residuals against iterations, one panel a method, so that none hides another; all panels have the same axes.
+
+    A line shows the lowest residual so far. What oscillates would be a smear: its range is shaded instead.
+
+    Args:
+        runs: label to residual after each iteration, shape ``(n,)``.
+        tol: the residual that ends a search, a dotted line.
+        unit: symbol of the unit of the residual.
+        columns: panels in a row.
+    """
+    rows = -(-len(runs) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(6.2, 1.7 * rows), sharex=True, sharey=True, squeeze=False)
+    for ax, (label, residual) in zip(axes.flat, runs.items(), strict=False):
+        k = np.arange(1, len(residual) + 1)
+        ax.loglog(k, np.minimum.accumulate(residual), color=BLUE)
+        bins = np.unique(np.geomspace(1, len(residual), 40).astype(int)) - 1
+        low, high = (extreme.reduceat(residual, bins) for extreme in (np.minimum, np.maximum))
+        ax.fill_between(k[bins], low, high, step="post", color=SKY, alpha=0.5, linewidth=0)
+        ax.plot(k[-1], residual[-1], "o", color=BLUE, markersize=4)
+        ax.axhline(tol, color=BLACK, linewidth=0.8, linestyle=":")
+        ax.set_title(label)
+        ax.xaxis.set_major_locator(LogLocator(numticks=9))
+    for ax in axes.flat[len(runs) :]:
+        ax.remove()
+    figure.supxlabel("iterations of the band", fontsize=9)
+    figure.supylabel(f"residual ({unit})", fontsize=9)
+    return figure
+
+
 def _spins(path: jax.Array) -> bool:
     """Whether the images hold unit vectors of three components."""
     return path.shape[-1] == 3 and bool(np.all(np.abs(np.linalg.norm(np.asarray(path), axis=-1) - 1) < 1e-4))
@@ -78,8 +111,8 @@ def spin_texture(
 ) -> Figure:
     r"""Textures side by side: colour for :math:`S_z`, arrows for the components in the plane.
 
-    Chains are drawn below one another. Where the spins are too many for arrows, every second, third, ... has one. A
-    film of one layer, shape ``(n, m, 1, 3)``, is drawn as its lattice in the plane.
+    Down is dark and up is light. Chains are drawn below one another. Where the spins are too many for arrows, every
+    second, third, ... has one. A film of one layer, shape ``(n, m, 1, 3)``, is drawn as its lattice in the plane.
 
     Args:
         states: label to state, each of shape ``(*lattice, 3)``.
@@ -131,7 +164,7 @@ def texture(
     sites = (places[:, 0] > x0 - 1) & (places[:, 0] < x1 + 1) & (places[:, 1] > y0 - 1) & (places[:, 1] < y1 + 1)
     every = 1 if lattice == "chain" else int(np.ceil(max(x1 - x0, y1 - y0) / ARROWS))
     armed = sites & np.all(np.indices(shape)[:2].reshape(len(shape[:2]), -1) % every == 0, axis=0)
-    shown = PolyCollection(cells[sites], cmap="coolwarm", clim=(-1, 1), edgecolor="face", linewidth=0.4)
+    shown = PolyCollection(cells[sites], cmap=COLOUR_MAP, clim=(-1, 1), edgecolor="face", linewidth=0.4)
     ax.add_collection(shown)
     nothing = np.zeros(np.sum(armed))
     arrows = ax.quiver(
@@ -140,7 +173,7 @@ def texture(
     )  # fmt: skip
     ax.set(aspect="equal", xlim=(x0, x1), ylim=(y0, y1), xticks=[], yticks=[])
     ax.grid(False)
-    ax.spines[:].set_visible(False)
+    ax.spines[:].set(visible=True, color="#bbbbbb", linewidth=0.5)
 
     def show(state: np.ndarray) -> None:
         S = np.asarray(state).reshape(-1, 3)

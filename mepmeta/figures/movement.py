@@ -78,15 +78,17 @@ def moving_paths(
         if np.ndim(frames) != 3 or len(frames) != len(captions) or np.shape(frames)[2] != 2:
             raise ValueError(f"path {label!r}: expected shape ({len(captions)}, P, 2), got {np.shape(frames)}")
     points = [[_place(np.asarray(path), phi_range, theta_range) for path in frames] for frames in paths.values()]
-    right, low = WIDTH - RIGHT, HEIGHT - BOTTOM
+    right, low, key = WIDTH - RIGHT, HEIGHT - BOTTOM, f"movement-{zlib.crc32(alt.encode()):08x}"
+    frame = f'x="{LEFT}" y="{TOP}" width="{right - LEFT}" height="{low - TOP}"'
     parts = [
-        f'<image x="{LEFT}" y="{TOP}" width="{right - LEFT}" height="{low - TOP}" preserveAspectRatio="none"'
-        f' href="{_map(energy, phi_range, theta_range)}"/>'
+        f'<image {frame} preserveAspectRatio="none" href="{_map(energy, phi_range, theta_range)}"/>',
+        f'<clipPath id="{key}"><rect {frame}/></clipPath>',
     ]
     for value, label in ((0.0, "0"), (np.pi / 2, "π/2"), (np.pi, "π")):
         x, _ = _place(np.array([[0.0, value]]), phi_range, theta_range).split(",")
         parts.append(f'<text x="{x}" y="{low + 16}" text-anchor="middle">{label}</text>')
-    for value, label in ((-np.pi / 2, "−π/2"), (0.0, "0"), (np.pi / 2, "π/2")):
+    for value in (theta_range[0], sum(theta_range) / 2, theta_range[1]):
+        label = {np.pi / 2: "π/2", -np.pi / 2: "−π/2"}.get(value, f"{value:g}".replace("-", "−"))
         _, y = _place(np.array([[value, 0.0]]), phi_range, theta_range).split(",")
         parts.append(f'<text x="{LEFT - 6}" y="{float(y) + 4:.1f}" text-anchor="end">{label}</text>')
     parts.append(f'<text x="{(LEFT + right) / 2}" y="{HEIGHT - 6}" text-anchor="middle">longitude φ (rad)</text>')
@@ -95,15 +97,19 @@ def moving_paths(
         f'<text transform="rotate(-90 12 {middle})" x="12" y="{middle}" text-anchor="middle">latitude θ (rad)</text>'
     )
     for number, (label, (colour, dashes, radius)) in enumerate(zip(paths, STYLES, strict=False)):
-        name = f"mark-{zlib.crc32(alt.encode())}-{number}"
+        name, x = f"{key}-{number}", LEFT + (right - LEFT) // len(STYLES) * number
+        line = (
+            f'fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}"'
+            f' marker-start="url(#{name})" marker-mid="url(#{name})" marker-end="url(#{name})"'
+        )
+        # Each path is drawn twice, white below, so that no colour of the map hides it.
         parts.append(
             f'<marker id="{name}" markerWidth="12" markerHeight="12" refX="6" refY="6" markerUnits="userSpaceOnUse">'
             f'<circle cx="6" cy="6" r="{radius}" fill="{colour}" stroke="#fff"/></marker>'
-            f'<polyline class="path" points="{points[number][0]}" fill="none" stroke="{colour}" stroke-width="1.5"'
-            f' stroke-dasharray="{dashes}" marker-start="url(#{name})" marker-mid="url(#{name})"'
-            f' marker-end="url(#{name})"/>'
-            f'<text x="{right - 120 * (len(paths) - 1 - number)}" y="16" text-anchor="end" fill="{colour}">'
-            f"● {html.escape(label)}</text>"
+            f'<defs><polyline class="path" id="{name}-path" points="{points[number][0]}" fill="none"/></defs>'
+            f'<g clip-path="url(#{key})" stroke-linejoin="round">'
+            f'<use href="#{name}-path" stroke="#fff" stroke-width="5"/><use href="#{name}-path" {line}/></g>'
+            f'<polyline points="{x + 6},12 {x + 34},12" {line}/><text x="{x + 44}" y="16">{html.escape(label)}</text>'
         )
     parts.append(f'<text class="caption" x="{LEFT}" y="36">{html.escape(captions[0])}</text>')
     data = html.escape(json.dumps({"paths": points, "captions": list(captions)}, ensure_ascii=False))

@@ -27,6 +27,7 @@ def energy_surface(
     energy: Callable,
     paths: Mapping[str, jax.Array],
     *,
+    mep: jax.Array | None = None,
     theta_range: tuple[float, float] = (-np.pi / 2, np.pi / 2),
     phi_range: tuple[float, float] = (-0.35, np.pi + 0.35),
 ) -> Figure:
@@ -34,7 +35,8 @@ def energy_surface(
 
     Args:
         energy: energy of a state :math:`(\theta, \varphi)`.
-        paths: label to path, each of shape ``(P, 2)``; drawn in turn as stars, dots, squares, triangles.
+        paths: label to path, each of shape ``(P, 2)``; drawn in turn as dots, squares, triangles.
+        mep: the minimum energy path, shape ``(P, 2)``; drawn as stars, and nothing else is.
         theta_range: range of :math:`\theta` in radian, the vertical axis.
         phi_range: range of :math:`\varphi` in radian, the horizontal axis.
     """
@@ -44,8 +46,11 @@ def energy_surface(
     ax.grid(False)
     surface = ax.contourf(phi, theta, jax.vmap(jax.vmap(energy))(states), levels=24, cmap="cividis")
     ax.contour(phi, theta, jax.vmap(jax.vmap(energy))(states), levels=12, colors="white", linewidths=0.3, alpha=0.6)
-    styles = [("*", 90, "white"), ("o", 26, RED), ("s", 22, SKY), ("^", 26, PINK)]
-    for (label, path), (marker, size, colour) in zip(paths.items(), styles, strict=False):
+    styles = [("o", 26, RED), ("s", 22, SKY), ("^", 26, PINK)]
+    shown = [(*item, *style) for item, style in zip(paths.items(), styles, strict=False)]
+    if mep is not None:
+        shown.insert(0, ("minimum energy path", mep, "*", 90, "white"))
+    for label, path, marker, size, colour in shown:
         ax.plot(path[:, 1], path[:, 0], color=colour, linewidth=0.8, alpha=0.8)
         ax.scatter(
             path[:, 1], path[:, 0], s=size, marker=marker, color=colour, edgecolor=BLACK, linewidth=0.5, label=label,
@@ -95,7 +100,7 @@ def convergence(runs: Mapping[str, np.ndarray], floor: float) -> Figure:
         runs: label to overestimates :math:`\Delta(k)`, shape ``(paths, iterations + 1)``; one row of panels each.
         floor: :math:`\Delta` below which rounding rules. Rates are shown where the error was ten times above it.
     """
-    figure, axes = plt.subplots(len(runs), 3, figsize=(6.2, 2.1 * len(runs)), squeeze=False, sharex="col", sharey="col")
+    figure, axes = plt.subplots(len(runs), 3, figsize=(7.6, 2.3 * len(runs)), squeeze=False, sharex="col", sharey="col")
     for (label, deltas), row in zip(runs.items(), axes, strict=True):
         _rates_panel(row[0], deltas, floor)
         for percentile in range(0, 101, 10):
@@ -122,17 +127,20 @@ def convergence(runs: Mapping[str, np.ndarray], floor: float) -> Figure:
 
 
 def _rates_panel(ax: Axes, deltas: np.ndarray, floor: float) -> None:
-    """Extremes, mean, 10th and 90th percentile of the rates, as long as half of the paths are above rounding."""
+    """Extremes, geometric mean, 10th and 90th percentile of the rates, while half of the paths are above rounding.
+
+    The geometric mean is what the loss looks at. The axis ends where the error grows; what lies above is cut off.
+    """
     before, after = deltas[:, :-1], deltas[:, 1:]
     usable = before > 10 * floor
     shown = usable.mean(axis=0) >= 0.5
     k = np.nonzero(shown)[0]
     rates = [(after / before)[usable[:, n], n] for n in k]
-    for q, colour, width in ((0, RED, 1.2), (100, RED, 1.2), (10, YELLOW, 1.2), (90, YELLOW, 1.2)):
-        ax.semilogy(k, [np.percentile(r, q) for r in rates], color=colour, linewidth=width)
-    ax.semilogy(k, [np.mean(r) for r in rates], ":", color=BLACK)
+    for q, colour, line in ((0, RED, "-"), (100, RED, "-"), (10, YELLOW, "--"), (90, YELLOW, "--")):
+        ax.plot(k, [np.percentile(r, q) for r in rates], line, color=colour)
+    ax.plot(k, [np.exp(np.mean(np.log(r))) for r in rates], ":", color=BLACK)
     ax.axhline(1, color=BLACK, linewidth=0.6)
-    ax.set_ylim(3e-5, 30)
+    ax.set_ylim(0, 1.2)
 
 
 def curves(
@@ -157,7 +165,7 @@ def curves(
         level: an ordinate to mark with a horizontal line.
     """
     figure, ax = plt.subplots()
-    styles = zip(["-", "--", "-.", ":"] * 2, "osD^v*<>", strict=True)
+    styles = zip(["-", "--", "-.", ":"] * 2, "osD^vP<>", strict=True)
     for (label, (x, y)), (line, marker) in zip(series.items(), styles, strict=False):
         ax.plot(x, y, line, marker=marker if markers else None, markersize=4, label=label)
     for position, label in marks:

@@ -62,12 +62,12 @@ def ratios(
     """Ratios to a theory: lines, and points with error bars of the same label and colour; a thin line at one."""
     figure, ax = plt.subplots(figsize=(5.6, 3.4))
     ax.axhline(1, color=BLACK, linewidth=0.8)
-    for (label, values), colour, style in zip(curves.items(), COLOURS, STYLES, strict=False):
+    for (label, values), colour, style, mark in zip(curves.items(), COLOURS, STYLES, "osD^", strict=False):
         ax.plot(at, values, style, color=colour, label=label)
         if label in measured:
             points = measured[label]
             ax.errorbar(
-                points.at, points.value, _bars(points), fmt="o", color=colour, markersize=4, markerfacecolor="white",
+                points.at, points.value, _bars(points), fmt=mark, color=colour, markersize=4, markerfacecolor="white",
                 capsize=2, zorder=4,
             )  # fmt: skip
     ax.set(xlabel=xlabel, ylabel=ylabel)
