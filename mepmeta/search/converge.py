@@ -44,6 +44,7 @@ class Verdict(NamedTuple):
 
     @property
     def beyond(self) -> bool:
+        """Whether something was found instead."""
         return self.passage is not None or len(self.between) > 0
 
 
