@@ -100,7 +100,8 @@ def test_find_mep_in_flat_space_to_rounding(d, e):
 @pytest.mark.parametrize("c, a", [(2.0**-70, 2.0**40), (2.0**60, 2.0**-80)])
 def test_every_method_takes_the_same_steps_in_other_units(method, c, a):
     options = {"max_steps": 60, "fallback": None, "relax_endpoints": False}
-    r, one = search(c, a, method, **options), search(1.0, 1.0, method, **options)
+    # Weights of a network cannot be a key of what was computed before.
+    r, one = (search.__wrapped__(*units, method, **options) for units in ((c, a), (1.0, 1.0)))
     assert r.steps == one.steps > 3
     np.testing.assert_array_equal(r.history / [c / a, c], one.history)
 

@@ -315,7 +315,7 @@ def test_bad_pins_are_refused():
     whole = energy.energy
     for held, message in [
         (np.ones(14, bool), "every spin is held"), (np.zeros(14, bool), "no spin is held"),
-        (np.ones(14), "True or False"), (np.ones(13, bool), r"shape \(14,\), got bool of shape \(13,\)"),
+        (np.ones(14), "True or False"), (np.ones(13, bool), r"shape \(14,\), got an array of bool, shape \(13,\)"),
     ]:  # fmt: skip
         with pytest.raises(ValueError, match=message):
             mm.pinned(whole, wall, held)
