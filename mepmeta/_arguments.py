@@ -63,13 +63,14 @@ def _real(value: Any) -> bool:
     return np.shape(value) == () and any(jnp.issubdtype(value.dtype, kind) for kind in kinds)
 
 
-def check_number(name: str, value: Any, wanted: str = "a finite number", low: float = -np.inf) -> None:
-    """A finite real number, at least ``low``; above it where ``wanted`` says positive or > 0."""
+def check_number(
+    name: str, value: Any, wanted: str = "a finite number", low: float = -np.inf, *, above: bool = False
+) -> None:
+    """A finite real number, at least ``low``, or ``above`` it."""
     if hasattr(value, "dtype") and np.shape(value) != ():
         raise ValueError(f"{name} must be {wanted}, a scalar, got shape {np.shape(value)}")
     if isinstance(value, int) and abs(value) > MOST**2:  # NumPy and JAX have 64 bits
         raise ValueError(f"{name} must be {wanted}, got {shown(value)}: so long a number is to be written as a float")
-    above = "positive" in wanted or "> 0" in wanted
     # Compared as it is: a whole number of Python may be larger than any float.
     if not _real(value) or (
         known(value) and not (-LARGEST <= value <= LARGEST and (value > low if above else value >= low))

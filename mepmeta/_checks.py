@@ -202,7 +202,7 @@ def check_params(params: Any) -> None:
 def check_positive(**lengths: Any) -> None:
     """Lengths are finite numbers above zero."""
     for name, value in lengths.items():
-        check_number(name, value, "a positive number", 0)
+        check_number(name, value, "a positive number", 0, above=True)
 
 
 def check_shape(shape: Any, axes: int | None = None) -> tuple[int, ...]:
@@ -245,7 +245,7 @@ def check_temperature(temperature: Any, *, zero: bool = False) -> None:
 
 def check_damping(damping: float, *, positive: bool = False) -> None:
     """The damping is a finite number, not negative; with ``positive``, above zero."""
-    check_number("the damping", damping, f"a finite number {'> 0' if positive else '>= 0'}", 0)
+    check_number("the damping", damping, f"a finite number {'> 0' if positive else '>= 0'}", 0, above=positive)
 
 
 def check_moments(moments: Any, live: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Paths over several minima, their steps, and several first paths between two states."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,7 @@ from mepmeta.search import mep, pieces
 from mepmeta.search.beyond import Passage, same
 from mepmeta.search.network import Network
 from mepmeta.search.result import StationaryPoint
+from mepmeta.search.settings import Settings
 
 SPHERES = mm.Spheres()
 
@@ -331,3 +334,8 @@ def test_mistakes_are_refused_in_words(options, message):
 def test_a_result_that_has_not_converged_has_no_steps():
     r = mm.find_mep(*row(), max_steps=1, progress=False)
     assert r.converged or (r.crossings == () and r.slowest is None)
+
+
+def test_options_of_several_paths_have_the_defaults_of_one():
+    signature = inspect.signature(mm.find_mep).parameters
+    assert {name: signature[name].default for name in Settings._fields} == Settings()._asdict()

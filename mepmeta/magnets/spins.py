@@ -49,10 +49,8 @@ class SpinEnergy(Summand):
     shape: tuple[int, ...]
     periodic: tuple[bool, ...]
     _axis_of_components: int = -1
-
-    def _energy(self, constants: Any, S: Array) -> Array:
-        """The energy of a state ``(3, *shape)``."""
-        raise NotImplementedError
+    #: Of the constants, with the precision of the state, and a state ``(3, *shape)``.
+    _energy: Callable[[Any, Array], Array]
 
     def component_first(self) -> Self:
         """The same energy of states ``(3, *shape)``: x, y and z as planes of their own, the faster order in memory."""
