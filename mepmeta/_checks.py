@@ -17,18 +17,11 @@ from jax import Array
 
 from mepmeta._arguments import (
     MOST,
-    check_answers,
-    check_count,
     check_floats,
     check_function,
-    check_key,
     check_number,
     check_numbers,
-    check_option,
-    check_wraps,
-    constant,
     known,
-    rows_of,
     shown,
     whole_numbers,
 )
@@ -36,22 +29,14 @@ from mepmeta._trace import traced
 from mepmeta.geometry import Flat, Geometry
 
 __all__ = [
-    "check_answers",
     "check_batch",
-    "check_count",
     "check_damping",
     "check_energies",
     "check_energy",
-    "check_floats",
-    "check_function",
     "check_geometry",
     "check_held",
-    "check_key",
     "check_moments",
-    "check_number",
-    "check_numbers",
     "check_offset",
-    "check_option",
     "check_params",
     "check_path",
     "check_positive",
@@ -60,11 +45,6 @@ __all__ = [
     "check_state",
     "check_temperature",
     "check_untraced",
-    "check_wraps",
-    "constant",
-    "known",
-    "rows_of",
-    "shown",
 ]
 
 #: What the band asks of a space of states, see :class:`~mepmeta.geometry.Geometry`.

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from mepmeta._checks import known
+from mepmeta._arguments import known
 
 __all__ = ["compiled"]
 

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from mepmeta._checks import check_energies, check_energy, check_path, known
+from mepmeta._arguments import known
+from mepmeta._checks import check_energies, check_energy, check_path
 from mepmeta._compiled import compiled
 from mepmeta.geometry import Flat, Geometry
 

@@ -12,7 +12,8 @@ import numpy as np
 import scipy as sp
 from jax import Array
 
-from mepmeta._checks import check_energy, check_option, check_params, check_path, check_untraced
+from mepmeta._arguments import check_option
+from mepmeta._checks import check_energy, check_params, check_path, check_untraced
 from mepmeta._compiled import compiled
 from mepmeta.force import TANGENTS, Tangent, dot, parts_of
 from mepmeta.geometry import Flat, Geometry

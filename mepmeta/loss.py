@@ -9,19 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from mepmeta._checks import (
-    check_batch,
-    check_count,
-    check_energies,
-    check_energy,
-    check_number,
-    check_option,
-    check_params,
-    check_path,
-    check_state,
-    known,
-    shown,
-)
+from mepmeta._arguments import check_count, check_number, check_option, known, shown
+from mepmeta._checks import check_batch, check_energies, check_energy, check_params, check_path, check_state
 from mepmeta._compiled import compiled
 from mepmeta.barrier import summit
 from mepmeta.geometry import Flat, Geometry

@@ -11,18 +11,8 @@ import numpy as np
 from jax import Array
 from jax.tree_util import register_dataclass
 
-from mepmeta._checks import (
-    check_answers,
-    check_batch,
-    check_count,
-    check_energies,
-    check_energy,
-    check_option,
-    check_params,
-    check_path,
-    check_record,
-    known,
-)
+from mepmeta._arguments import check_answers, check_count, check_option, known
+from mepmeta._checks import check_batch, check_energies, check_energy, check_params, check_path, check_record
 from mepmeta._compiled import compiled
 from mepmeta.force import TANGENTS, Energy, Parts, Tangent, each_image, parts_of
 from mepmeta.geometry import Flat, Geometry

@@ -7,16 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from mepmeta._checks import (
-    check_count,
-    check_floats,
-    check_geometry,
-    check_key,
-    check_number,
-    check_path,
-    check_state,
-    known,
-)
+from mepmeta._arguments import check_count, check_floats, check_key, check_number, known
+from mepmeta._checks import check_geometry, check_path, check_state
 from mepmeta._compiled import compiled
 from mepmeta.geometry import Flat, Geometry
 

@@ -10,19 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from mepmeta._arguments import check_file, check_function
-from mepmeta._checks import (
+from mepmeta._arguments import (
     check_answers,
-    check_batch,
     check_count,
+    check_file,
+    check_function,
     check_key,
     check_option,
-    check_params,
-    check_positive,
-    check_record,
     known,
     shown,
 )
+from mepmeta._checks import check_batch, check_params, check_positive, check_record
 from mepmeta._epochs import run_epochs
 from mepmeta._files import is_folder
 from mepmeta._trace import traced

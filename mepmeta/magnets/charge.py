@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from mepmeta._checks import check_option, check_state, check_wraps, known
+from mepmeta._arguments import check_option, check_wraps, known
+from mepmeta._checks import check_state
 from mepmeta.geometry import Spheres
 from mepmeta.magnets.lattices import VECTORS
 

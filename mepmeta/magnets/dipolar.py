@@ -8,14 +8,8 @@ import scipy as sp
 from jax import Array, lax
 from jax.tree_util import register_pytree_node_class
 
-from mepmeta._checks import (
-    check_numbers,
-    check_option,
-    check_positive,
-    check_shape,
-    check_wraps,
-    constant,
-)
+from mepmeta._arguments import check_numbers, check_option, check_wraps, constant
+from mepmeta._checks import check_positive, check_shape
 from mepmeta.magnets.ewald import dipole_sums
 from mepmeta.magnets.lattices import VECTORS
 from mepmeta.magnets.spins import SpinEnergy, by_gradient

@@ -9,7 +9,8 @@ import numpy as np
 from jax import Array
 from jax.tree_util import register_pytree_node_class
 
-from mepmeta._checks import check_offset, check_shape, check_wraps, constant, known, rows_of
+from mepmeta._arguments import check_wraps, constant, known, rows_of
+from mepmeta._checks import check_offset, check_shape
 from mepmeta.magnets.exchange import damped
 from mepmeta.magnets.neighbours import bond_field
 from mepmeta.magnets.spins import SpinEnergy, by_gradient

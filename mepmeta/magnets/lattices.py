@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from mepmeta._checks import check_option, check_shape, constant, known
+from mepmeta._arguments import check_option, constant, known
+from mepmeta._checks import check_shape
 from mepmeta.magnets.heisenberg import Bond
 
 __all__ = ["VECTORS", "cartesian", "nearest_neighbours", "positions"]

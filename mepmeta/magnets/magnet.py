@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from mepmeta._checks import check_numbers, check_option, check_positive, rows_of, shown
+from mepmeta._arguments import check_numbers, check_option, rows_of, shown
+from mepmeta._checks import check_positive
 from mepmeta.magnets.couplings import (
     MU_B,
     UNITS,

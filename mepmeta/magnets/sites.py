@@ -8,7 +8,8 @@ import numpy as np
 from jax import Array
 from jax.tree_util import register_pytree_node_class
 
-from mepmeta._checks import check_floats, check_state, known, shown
+from mepmeta._arguments import check_floats, known, shown
+from mepmeta._checks import check_state
 from mepmeta.magnets.heisenberg import Bond, Heisenberg
 
 __all__ = ["Pinned", "pinned", "vacancies"]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
-from mepmeta._checks import check_floats
+from mepmeta._arguments import check_floats
 from mepmeta.energies import Summand
 
 __all__ = ["SpinEnergy", "by_gradient"]

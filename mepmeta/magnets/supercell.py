@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mepmeta._arguments import is_row
-from mepmeta._checks import check_shape, check_wraps
+from mepmeta._arguments import check_wraps, is_row
+from mepmeta._checks import check_shape
 
 __all__ = ["cells_of", "closed", "folded", "repeated"]
 

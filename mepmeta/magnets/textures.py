@@ -6,16 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from mepmeta._checks import (
-    MOST,
-    check_answers,
-    check_number,
-    check_numbers,
-    check_option,
-    check_positive,
-    check_shape,
-    shown,
-)
+from mepmeta._arguments import MOST, check_answers, check_number, check_numbers, check_option, shown
+from mepmeta._checks import check_positive, check_shape
 from mepmeta.magnets.lattices import VECTORS, cartesian
 
 __all__ = ["bimeron", "domain_wall", "ferromagnet", "skyrmion", "skyrmionium", "spiral"]

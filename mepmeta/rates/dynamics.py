@@ -12,19 +12,8 @@ import scipy as sp
 from jax import Array, lax
 from tqdm import tqdm
 
-from mepmeta._checks import (
-    check_answers,
-    check_count,
-    check_damping,
-    check_energy,
-    check_function,
-    check_key,
-    check_moments,
-    check_number,
-    check_positive,
-    check_record,
-    check_state,
-)
+from mepmeta._arguments import check_answers, check_count, check_function, check_key, check_number
+from mepmeta._checks import check_damping, check_energy, check_moments, check_positive, check_record, check_state
 from mepmeta._compiled import compiled
 from mepmeta._trace import traced
 from mepmeta.geometry import Spheres

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import scipy as sp
 
-from mepmeta._checks import check_count, check_damping, check_positive, shown
+from mepmeta._arguments import check_count, shown
+from mepmeta._checks import check_damping, check_positive
 from mepmeta.magnets.heisenberg import Heisenberg
 
 __all__ = ["relaxation_rates"]

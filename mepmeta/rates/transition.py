@@ -10,13 +10,12 @@ import numpy as np
 import scipy as sp
 from jax import Array
 
+from mepmeta._arguments import check_count, check_number
 from mepmeta._checks import (
-    check_count,
     check_damping,
     check_energy,
     check_held,
     check_moments,
-    check_number,
     check_positive,
     check_state,
     check_temperature,

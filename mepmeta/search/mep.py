@@ -10,7 +10,8 @@ import numpy as np
 from jax import Array
 from tqdm import tqdm
 
-from mepmeta._checks import check_untraced, known
+from mepmeta._arguments import known
+from mepmeta._checks import check_untraced
 from mepmeta.force import Tangent
 from mepmeta.geometry import Flat, Geometry
 from mepmeta.methods import LBFGS

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from mepmeta._checks import check_count, check_energy, check_positive, check_state, check_untraced
+from mepmeta._arguments import check_count
+from mepmeta._checks import check_energy, check_positive, check_state, check_untraced
 from mepmeta._compiled import compiled
 from mepmeta.geometry import Flat, Geometry
 from mepmeta.problem import ROUNDINGS, Problem, pose, tolerance

@@ -7,7 +7,8 @@ import numpy as np
 from jax import Array
 from tqdm import tqdm
 
-from mepmeta._checks import check_answers, check_count, check_energy, check_positive, check_state, check_untraced
+from mepmeta._arguments import check_answers, check_count
+from mepmeta._checks import check_energy, check_positive, check_state, check_untraced
 from mepmeta.geometry import Flat, Geometry
 from mepmeta.problem import Problem, pose, tolerance
 from mepmeta.search.newton import Rule, newton

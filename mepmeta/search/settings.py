@@ -7,20 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax import Array
 
+from mepmeta._arguments import check_answers, check_count, check_number, check_option, known, shown
 from mepmeta._checks import (
-    check_answers,
-    check_count,
     check_energy,
     check_held,
-    check_number,
-    check_option,
     check_params,
     check_path,
     check_positive,
     check_state,
     check_untraced,
-    known,
-    shown,
 )
 from mepmeta.force import TANGENTS, Tangent
 from mepmeta.geometry import Flat, Geometry

@@ -8,7 +8,8 @@ import jax
 import numpy as np
 from jax import Array
 
-from mepmeta._checks import check_count, check_untraced
+from mepmeta._arguments import check_count
+from mepmeta._checks import check_untraced
 from mepmeta.search.mep import searched
 from mepmeta.search.result import MEP
 from mepmeta.search.settings import Settings, checked

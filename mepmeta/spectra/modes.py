@@ -12,7 +12,8 @@ import numpy as np
 import scipy as sp
 from jax import Array, lax
 
-from mepmeta._checks import check_count, check_energy, check_state
+from mepmeta._arguments import check_count
+from mepmeta._checks import check_energy, check_state
 from mepmeta._compiled import compiled
 from mepmeta.geometry import Flat, Geometry
 from mepmeta.spectra.davidson import davidson

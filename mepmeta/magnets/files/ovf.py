@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from mepmeta._checks import check_answers, check_count, check_numbers, check_option
+from mepmeta._arguments import check_answers, check_count, check_numbers, check_option
 from mepmeta._files import read, write
 
 __all__ = ["load", "save"]
