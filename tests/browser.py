@@ -195,12 +195,12 @@ class Looker:
     def toggles(self, where):
         """Boxes that do not open and close at a click, and movements that do not move."""
         yield from (f"{where}: a box does not open and close: {text!r}" for text in self.tab.evaluate(STUCK))
-        for figure in self.tab.query_selector_all(".movement"):
+        for figure in self.tab.query_selector_all(".player"):
             yield from self.movement(where, figure)
 
     def movement(self, where, figure):
         """A movement shows another frame when its slider is moved, and plays and stops by its button."""
-        frame = "(figure) => figure.querySelector('svg').outerHTML"
+        frame = "(figure) => [...figure.querySelectorAll('svg, img')].map((part) => part.outerHTML).join()"
         slider, button = figure.query_selector("input[type=range]"), figure.query_selector("button")
         shown = {}
         for end in ("min", "max"):

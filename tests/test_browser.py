@@ -6,7 +6,7 @@ from browser import NO_BROWSER, Looker, browser, chromium, dead_links, served
 pytestmark = pytest.mark.skipif(chromium() is None, reason=NO_BROWSER)
 
 FIGURE = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
-MOVEMENT = """<div class="movement"><svg><circle r="{start}"/></svg><input type="range" min="0" max="9" value="0">
+MOVEMENT = """<div class="player"><svg><circle r="{start}"/></svg><input type="range" min="0" max="9" value="0">
 <button>play</button></div><script>
 const [slider, button, circle] = ["input", "button", "circle"].map((name) => document.querySelector(name));
 let timer = null;

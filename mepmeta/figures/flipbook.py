@@ -1,8 +1,8 @@
 """Pictures of a path to page through: a texture, and curves on which a dot moves. No physics is computed here."""
 
 import base64
+import html
 import io
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,45 +13,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from mepmeta.figures.mep import extent, flat, texture
+from mepmeta.figures.player import hidden, played
 from mepmeta.figures.style import BLUE, RED
 
 __all__ = ["Flipbook", "flipbook"]
 
 #: Dots per inch of a frame, and its colours: so it takes some 10 kB.
 DPI, COLOURS = 120, 64
-#: Frames a second.
-SPEED = 6
-#: Every picture lies in the page; one of them is shown. Without a script, and on paper, it is the still.
-PAGE = """<figure class="flipbook" id="{id}" style="margin: 0">
-{pictures}
-<div class="controls" style="display: flex; gap: 0.8em; align-items: center; flex-wrap: wrap">
-<button type="button" aria-label="play or stop" style="min-width: 3em">&#9654;</button>
-<input type="range" min="0" max="{last}" value="{still}" aria-label="frame" style="flex: 1; min-width: 8em">
-<output style="flex-basis: 100%">{label}</output></div>
-<style>@media print {{ .flipbook .controls {{ display: none !important }} }}</style>
-<script>(() => {{
-  const book = document.getElementById("{id}"), labels = {labels};
-  const [button, slider, text] = ["button", "input", "output"].map((name) => book.querySelector(name));
-  const pictures = book.querySelectorAll("img");
-  let timer = null;
-  const show = () => {{
-    pictures.forEach((picture, k) => {{ picture.hidden = k != slider.value; }});
-    text.textContent = labels[slider.value];
-  }};
-  const stop = () => {{ clearInterval(timer); timer = null; button.innerHTML = "&#9654;"; }};
-  slider.addEventListener("input", () => {{ stop(); show(); }});
-  button.addEventListener("click", () => {{
-    if (timer) return stop();
-    if (slider.value == slider.max) slider.value = 0;
-    button.innerHTML = "&#10073;&#10073;";
-    timer = setInterval(() => {{
-      slider.value = +slider.value + 1;
-      show();
-      if (slider.value == slider.max) stop();
-    }}, {pause});
-  }});
-}})();</script>
-</figure>"""
 
 
 @dataclass(frozen=True, repr=False)
@@ -78,15 +46,11 @@ class Flipbook:
 
     def _repr_html_(self) -> str:
         pictures = [
-            f'<img src="data:image/png;base64,{base64.b64encode(frame).decode()}" alt="{label}" '
-            f'style="max-width: 100%"{"" if k == self.still else " hidden"}>'
+            f'<img class="frame" src="data:image/png;base64,{base64.b64encode(frame).decode()}" '
+            f'alt="{html.escape(label)}" style="max-width: 100%; {hidden(k, self.still)}">'
             for k, (frame, label) in enumerate(zip(self.frames, self.labels, strict=True))
         ]
-        return PAGE.format(
-            id=f"flipbook-{zlib.crc32(b''.join(self.frames)):08x}", pictures="\n".join(pictures),
-            last=len(self.frames) - 1, still=self.still, label=self.labels[self.still], labels=[*self.labels],
-            pause=1000 // SPEED,
-        )  # fmt: skip
+        return played("\n".join(pictures), self.labels, self.still)
 
 
 def flipbook(

@@ -3,7 +3,6 @@
 import base64
 import html
 import io
-import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -13,18 +12,19 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
+from mepmeta.figures.player import hidden, played
 from mepmeta.figures.style import BLACK, BLUE, RED
 
 __all__ = ["Movement", "moving_paths"]
 
 #: Size of the drawing, and of its frame within, in units of the SVG.
-WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 560, 330, 52, 44, 12, 44
+WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 560, 316, 52, 30, 12, 44
 #: Colour, dashes and radius of the marks of each path in turn.
 STYLES = ((RED, "none", 4.0), (BLUE, "6 4", 3.0), (BLACK, "2 3", 2.0))
 
 
 class Movement(NamedTuple):
-    """What :func:`moving_paths` returns: a notebook shows its picture, ``movement.js`` of the book moves it."""
+    """What :func:`moving_paths` returns: a notebook shows it, and a reader moves it."""
 
     html: str
 
@@ -65,7 +65,7 @@ def moving_paths(
     Args:
         energy: energy of a state :math:`(\theta, \varphi)`.
         paths: label to the path at each of ``T`` frames, shape ``(T, P, 2)``; at most three.
-        captions: what stands above each frame, ``T`` of them.
+        captions: what stands below each frame, ``T`` of them.
         alt: the picture in words.
         phi_range, theta_range: what the axes show, radian.
 
@@ -96,26 +96,34 @@ def moving_paths(
     parts.append(
         f'<text transform="rotate(-90 12 {middle})" x="12" y="{middle}" text-anchor="middle">latitude θ (rad)</text>'
     )
+    lines = []
     for number, (label, (colour, dashes, radius)) in enumerate(zip(paths, STYLES, strict=False)):
         name, x = f"{key}-{number}", LEFT + (right - LEFT) // len(STYLES) * number
         line = (
             f'fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}"'
             f' marker-start="url(#{name})" marker-mid="url(#{name})" marker-end="url(#{name})"'
         )
-        # Each path is drawn twice, white below, so that no colour of the map hides it.
+        lines.append(line)
         parts.append(
             f'<marker id="{name}" markerWidth="12" markerHeight="12" refX="6" refY="6" markerUnits="userSpaceOnUse">'
             f'<circle cx="6" cy="6" r="{radius}" fill="{colour}" stroke="#fff"/></marker>'
-            f'<defs><polyline class="path" id="{name}-path" points="{points[number][0]}" fill="none"/></defs>'
-            f'<g clip-path="url(#{key})" stroke-linejoin="round">'
-            f'<use href="#{name}-path" stroke="#fff" stroke-width="5"/><use href="#{name}-path" {line}/></g>'
             f'<polyline points="{x + 6},12 {x + 34},12" {line}/><text x="{x + 44}" y="16">{html.escape(label)}</text>'
         )
-    parts.append(f'<text class="caption" x="{LEFT}" y="36">{html.escape(captions[0])}</text>')
-    data = html.escape(json.dumps({"paths": points, "captions": list(captions)}, ensure_ascii=False))
+    for k in range(len(captions)):
+        # Each path is drawn twice, white below, so that no colour of the map hides it.
+        drawn = [
+            f'<defs><polyline id="{key}-{n}-{k}" points="{points[n][k]}" fill="none"/></defs>'
+            f'<use href="#{key}-{n}-{k}" stroke="#fff" stroke-width="5"/><use href="#{key}-{n}-{k}" {line}/>'
+            for n, line in enumerate(lines)
+        ]
+        parts.append(
+            f'<g class="frame" style="{hidden(k, 0)}" clip-path="url(#{key})" stroke-linejoin="round">'
+            f"{''.join(drawn)}</g>"
+        )
     return Movement(
-        f'<div class="movement" data-frames="{data}"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img"'
-        f' aria-label="{html.escape(alt)}" font-family="sans-serif" font-size="12">{"".join(parts)}</svg>'
-        f'<div><button type="button">play</button><input type="range" aria-label="frame" min="0"'
-        f' max="{len(captions) - 1}" value="0"></div></div>'
+        played(
+            f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(alt)}" font-family="sans-serif"'
+            f' font-size="12">{"".join(parts)}</svg>',
+            captions,
+        )
     )
