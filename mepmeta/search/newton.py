@@ -124,12 +124,12 @@ Rule = Callable[[Array, Array], tuple[Array, int, str]]
 
 def lowest_mode(problem: Problem) -> Rule:
     """The rule that climbs to a saddle of index one: the lowest mode, each time from what it was before."""
-    guess = None
+    known = None
 
     def rule(x: Array, last: Array) -> tuple[Array, int, str]:
-        nonlocal guess
+        nonlocal known
         try:
-            mode, guess, products = softest(problem, x, guess, problem.geometry)
+            mode, known, products = softest(problem, x, known, problem.geometry)
         except ValueError as error:  # of a Hessian that is not finite, or singular but for rounding
             return last, 0, str(error)
         return mode, 2 * products, ""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import scipy as sp
 
 from mepmeta._arguments import check_count
 from mepmeta.spectra.factors import ACCURATE, SIGNS, checked_matrix, factorised, one_thread
 
-__all__ = ["DENSE", "ZERO", "eigenpairs", "lowest_eigenpairs", "near_lowest", "reproducible"]
+__all__ = ["DENSE", "ZERO", "Near", "eigenpairs", "lowest_eigenpairs", "near_lowest", "reproducible"]
 
 #: Up to this many rows a matrix is diagonalised as a whole.
 DENSE = 600
@@ -16,8 +18,10 @@ DENSE = 600
 ZERO = 1e-7
 #: Eigenvalues within this part of each other belong to one space, in which the modes are chosen by their coordinates.
 DEGENERATE = 1e-4
-#: Solves that a rough lowest mode takes, at least and at most.
-FEWEST, SOLVES = 3, 30
+#: Rounds that a rough lowest mode takes, at least and at most; and at most with factors of a matrix near by.
+FEWEST, SOLVES, AGAIN = 3, 30, 12
+#: Products for a first idea of the lowest eigenvalue.
+LANCZOS = 30
 
 
 def lowest_eigenpairs(H: sp.sparse.csc_array, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -50,7 +54,9 @@ def eigenpairs(H: sp.sparse.csc_array, k: int) -> tuple[np.ndarray, np.ndarray, 
     random = np.random.default_rng(0)
     eigsh, start = sp.sparse.linalg.eigsh, random.standard_normal(n)
     largest = float(abs(eigsh(H, 1, which="LM", v0=start, tol=1e-3, return_eigenvectors=False)[0]))
-    lu, shift = _below(H, 0.0, 1e-2 * largest, ACCURATE)
+    value, v = _end(H)
+    off = max(1e-2 * largest, np.linalg.norm(H @ v - value * v) if value < 0 else 0.0)
+    lu, shift = _below(H, min(0.0, value), off, ACCURATE)
     values, vectors, missing = np.zeros(0), np.zeros((n, 0)), k
     while missing > 0:
 
@@ -70,31 +76,69 @@ def eigenpairs(H: sp.sparse.csc_array, k: int) -> tuple[np.ndarray, np.ndarray, 
     return values[:k], vectors[:, :k], largest
 
 
-@one_thread
-def near_lowest(H: sp.sparse.csc_array, v: np.ndarray | None) -> np.ndarray:
-    """The lowest eigenvector of a sparse symmetric matrix, to a twentieth of its eigenvalue, from near it or nothing.
+class Near(NamedTuple):
+    """A rough lowest eigenvector, and factors of the matrix near it that found it."""
 
-    Within the residual of v there is an eigenvalue; a shift to below that, which the signs of factors confirm, makes
-    every solve bring v nearer to the lowest one that it has a part along. Of another symmetry it has none along the
-    lowest one, so two vectors of no symmetry come along.
+    vector: np.ndarray
+    factors: sp.sparse.linalg.SuperLU | None = None
+
+
+@one_thread
+def near_lowest(H: sp.sparse.csc_array, before: Near | None) -> Near:
+    """The lowest eigenvector of a sparse symmetric matrix, to a twentieth of its eigenvalue, from that of one near it.
+
+    Factors of the matrix near it serve again: they are what is dear, and a rough eigenvector only needs to be led to.
+    Where they do not suffice, or there are none: within the residual of v there is an eigenvalue, and H is shifted to
+    below that, which the signs of its factors confirm. Of another symmetry v has no part along the lowest one, so two
+    vectors of no symmetry come along; and signs say that there is none below.
     """
-    n, value, off = H.shape[0], 0.0, 1e-2 * abs(H).sum(axis=0).max()
-    some = np.random.default_rng(0).standard_normal((n, 3)) / np.sqrt(n)
-    if v is not None:
-        some[:, 0] = v = v / np.linalg.norm(v)
+    if before is None:
+        before = Near(_end(H)[1])
+    found = None if before.factors is None else _led(H, before.factors, before.vector, False)
+    lu, shift = before.factors, -np.inf
+    if found is None:
+        v = before.vector / np.linalg.norm(before.vector)
         value = v @ (H @ v)
         off = np.linalg.norm(H @ v - value * v) + 1e-3 * abs(H).max()
-    lu, shift = _below(H, value, off, SIGNS)
-    for turn in range(SOLVES):
-        some = np.linalg.qr(lu.solve(some))[0]
-        values, turned = np.linalg.eigh(some.T @ (H @ some))
-        some = some @ turned
-        v = some[:, 0]
-        if turn >= FEWEST and np.linalg.norm(H @ v - values[0] * v) <= 0.05 * abs(values[0]):
+        lu, shift = _below(H, value, off, SIGNS)
+        found = _led(H, lu, v, True)
+    if found is not None:
+        lower = (value := found @ (H @ found)) - 0.1 * abs(value)
+        if shift >= lower or not _lower(H, lower):
+            return Near(found, lu)
+    return Near(eigenpairs(H, 1)[1][:, 0], lu)
+
+
+def _led(H: sp.sparse.csc_array, lu: sp.sparse.linalg.SuperLU, v: np.ndarray, own: bool) -> np.ndarray | None:
+    """The lowest eigenvector that factors, H's ``own`` or of a matrix near it, lead to from v; None if not soon."""
+    some = np.column_stack([v, np.random.default_rng(0).standard_normal((v.size, 2))])
+    V = np.linalg.qr(lu.solve(some))[0]
+    for turn in range(SOLVES if own else AGAIN):
+        values, turned = np.linalg.eigh(V.T @ (H @ V))
+        values, some = values[:3], V @ turned[:, :3]
+        off = H @ some - some * values
+        if turn >= FEWEST and np.linalg.norm(off[:, 0]) <= 0.05 * abs(values[0]):
+            return some[:, 0]
+        # With factors of H itself a step of inverse iteration; with others, the best in the space of all steps.
+        V = np.linalg.qr(some - lu.solve(off) if own else np.hstack([V, lu.solve(off)]))[0]
+    return None
+
+
+def _end(H: sp.sparse.csc_array) -> tuple[float, np.ndarray]:
+    """The lower end of the spectrum roughly, from above: a value between the eigenvalues there, and its vector."""
+    n, rng = H.shape[0], np.random.default_rng(0)
+    V = rng.standard_normal((n, 1))
+    V /= np.linalg.norm(V)
+    for _ in range(LANCZOS):
+        w = H @ V[:, -1]
+        for _ in range(2):
+            w = w - V @ (V.T @ w)
+        size = np.linalg.norm(w)
+        if not size > 0:
             break
-    # In a dense spectrum even these may not see it; there is none below the shift.
-    lower = values[0] - 0.1 * abs(values[0])
-    return eigenpairs(H, 1)[1][:, 0] if shift < lower and _lower(H, lower) else v
+        V = np.column_stack([V, w / size])
+    values, turned = np.linalg.eigh(V.T @ (H @ V))
+    return float(values[0]), V @ turned[:, 0]
 
 
 def _shifted(H: sp.sparse.csc_array, value: float) -> sp.sparse.csc_array:

@@ -17,7 +17,7 @@ from mepmeta._checks import check_energy, check_state
 from mepmeta._compiled import compiled
 from mepmeta.geometry import Flat, Geometry
 from mepmeta.spectra.davidson import davidson
-from mepmeta.spectra.eigenpairs import DENSE, ZERO, eigenpairs, near_lowest, reproducible
+from mepmeta.spectra.eigenpairs import DENSE, ZERO, Near, eigenpairs, near_lowest, reproducible
 from mepmeta.spectra.hessian import degrees_of_freedom, is_local, matrix, product_in_coordinates, rough_matrix
 
 __all__ = [
@@ -193,20 +193,21 @@ def _spectrum(energy: Callable, x: Array, k: int, geometry: Geometry) -> tuple[n
     return values, reproducible(values, columns, scale), scale, products
 
 
-def softest(energy: Callable, x: Array, guess: np.ndarray | None, geometry: Geometry) -> tuple[Array, np.ndarray, int]:
-    """The lowest mode, roughly, from a guess of its coordinates or none: it, its own, and the products it took."""
+def softest(energy: Callable, x: Array, before: Near | None, geometry: Geometry) -> tuple[Array, Near, int]:
+    """The lowest mode, roughly, from what is known of it near by: it, what is known now, and the products."""
     n = degrees_of_freedom(geometry, x.shape, x.dtype)
-    nearby = (
-        None if n <= DENSE or is_local(energy, geometry) else _from_nearby(energy, x, 1, geometry, 0.0, 0.05, guess)
-    )
-    if nearby:
-        _, c, products = nearby
-    elif not is_local(energy, geometry) or n <= DENSE:
-        _, c, _, products = _spectrum(energy, x, 1, geometry)
+    guess, factors = before or Near(None)
+    if n > DENSE and is_local(energy, geometry):
+        live, c, products = live_coordinates(energy, n, geometry), np.zeros(n), 1
+        known = None if guess is None else Near(guess[live], factors)
+        c[live], factors = near_lowest(matrix(energy, x, geometry)[live][:, live], known)
     else:
-        live, c, products = live_coordinates(energy, n, geometry), np.zeros((n, 1)), 1
-        c[live, 0] = near_lowest(matrix(energy, x, geometry)[live][:, live], None if guess is None else guess[live])
-    return tangents(x, c, geometry)[0], c[:, 0], products
+        found = _from_nearby(energy, x, 1, geometry, 0.0, 0.05, guess) if n > DENSE else None
+        if found is None:
+            values, columns, _, products = _spectrum(energy, x, 1, geometry)
+            found = values, columns, products
+        c, products = found[1][:, 0], found[2]
+    return tangents(x, c[:, None], geometry)[0], Near(c, factors), products
 
 
 def live_coordinates(energy: Callable, n: int, geometry: Geometry) -> np.ndarray:
