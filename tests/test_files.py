@@ -444,6 +444,9 @@ def test_the_film_from_a_file_has_the_published_barrier(tmp_path):
     assert r.converged
     assert r.barrier == pytest.approx(FILM_PUBLISHED["barrier"], rel=1e-6)
     assert r.reverse_barrier == pytest.approx(FILM_PUBLISHED["reverse_barrier"], rel=1e-6)
+    saddle = FILM_PUBLISHED["lowest eigenvalue of the saddle"]
+    assert r.eigenvalues[0] == pytest.approx(saddle, abs=1e-4) == r.points[1].eigenvalues[0]
+    assert r.points[2].eigenvalues[0] == pytest.approx(FILM_PUBLISHED["lowest eigenvalue of the ferromagnet"], abs=1e-6)
     r.save(tmp_path / "band.ovf")
     assert jnp.array_equal(mm.load(tmp_path / "band.ovf"), r.path)
 

@@ -12,7 +12,6 @@ from rounding import rounding
 from tqdm import tqdm
 
 import mepmeta as mm
-from mepmeta.magnets.examples import FILM_PUBLISHED
 
 spheres = mm.Spheres()
 X, Y, Z = np.eye(3)
@@ -78,14 +77,11 @@ def run_of(name):
     if name == "skyrmion":
         start = mm.skyrmion((30, 30), center=(14, 14), radius=3, width=2)
         return SKYRMION, spheres, find(SKYRMION, start, mm.ferromagnet((30, 30)))
-    if name == "film":
-        energy, start, end = mm.pd_fe_ir111()
-        return energy, spheres, find(energy, start, end, **ABSOLUTE)
     energy, start, end = chain(int(name.split()[1]))
     return energy, spheres, find(energy, start, end)
 
 
-NAMES = ["spin", "meridian", "mueller brown", "chain 10", "chain 20", "skyrmion", "film"]
+NAMES = ["spin", "meridian", "mueller brown", "chain 10", "chain 20", "skyrmion"]
 
 
 @pytest.fixture(scope="module")
@@ -177,15 +173,6 @@ def test_collapse_of_a_skyrmion(runs):
     assert r.eigenvalues[0] == pytest.approx(-0.161594, abs=1e-6) and r.zero_modes == 0
     assert r.energies[0] == pytest.approx(-1927.6834537683, abs=1e-8) and r.energies[-1] == pytest.approx(-1935)
     assert [p.index for p in r.points] == [0, 1, 0]
-
-
-def test_the_film_agrees_with_another_code(runs):
-    r = runs("film")[2]
-    assert r.converged and r.barrier == pytest.approx(FILM_PUBLISHED["barrier"], abs=1e-4)
-    assert r.reverse_barrier == pytest.approx(FILM_PUBLISHED["reverse_barrier"], abs=1e-4)
-    saddle = FILM_PUBLISHED["lowest eigenvalue of the saddle"]
-    assert r.eigenvalues[0] == pytest.approx(saddle, abs=1e-4) == r.points[1].eigenvalues[0]
-    assert r.points[2].eigenvalues[0] == pytest.approx(FILM_PUBLISHED["lowest eigenvalue of the ferromagnet"], abs=1e-6)
 
 
 # What a result promises
