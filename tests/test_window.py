@@ -56,9 +56,9 @@ def test_the_barrier_of_far_away_minima(turn, a, c, back):
     assert r.interpolated_barrier / c == pytest.approx(1 + RISE, rel=1e-8)
     np.testing.assert_allclose(r.saddle / a, 0, atol=1e-6)
     even(r, 4 * a, 14)
-    # Every point of it lies in the valley, half of the images on each side.
+    # It lies in the valley, whose bends the steepest way cuts a little, half of the images on each side.
     u, w = np.linalg.solve(np.asarray(energy.args[0]), np.asarray(r.path).T / a) * (-1 if back else 1)
-    assert np.all(np.diff(u) > 0) and abs(u[0]) < 2.2 > abs(u[-1]) and np.abs(w - 0.5 * np.sin(u / 3)).max() < 0.05
+    assert np.all(np.diff(u) > 0) and abs(u[0]) < 2.2 > abs(u[-1]) and np.abs(w - 0.5 * np.sin(u / 3)).max() < 0.1
     start, saddle, end = r.points
     assert (start.index, saddle.index, end.index) == (0, 1, 0) and start.position < 0 < saddle.position
     assert end.position > r.position[-1] == pytest.approx(4 * a)
@@ -75,7 +75,7 @@ def test_in_other_units_it_takes_the_same_steps():
 
 def test_a_whole_path_costs_more_the_longer_it_is_and_a_window_does_not():
     """At five times the distance a path needs hundreds of images; the part of it stays as it is."""
-    near, distant = (search(*far(L), window=4.0) for L in (40.0, 200.0))
+    near, distant = (search(*far(L), window=4.0, n_images=13) for L in (40.0, 200.0))
     whole = search(*far(200.0), n_images=400)
     assert distant.converged and whole.converged
     assert distant.barrier == pytest.approx(whole.barrier, rel=1e-9)
@@ -191,10 +191,10 @@ def test_a_way_on_is_no_higher_than_the_saddle():
 
 def test_a_rough_path_from_the_other_side(monkeypatch):
     """Which side leads to the start is what the valleys say."""
-    straight = search(*far(4.0), window=2.0)
+    straight = search(*far(4.0), window=2.0, n_images=13)
     scouted = mep.scouted
     monkeypatch.setattr(mep, "scouted", lambda *a: (over := scouted(*a))._replace(sides=over.sides[::-1]))
-    r = search(*far(4.0), window=2.0)
+    r = search(*far(4.0), window=2.0, n_images=13)
     assert r.converged and r.message == straight.message
     np.testing.assert_allclose(r.path, straight.path, atol=1e-5)
 
@@ -219,7 +219,7 @@ def test_an_interrupted_window(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(mep, "windowed", interrupted)
-    r = search(*far(4.0), window=2.0)
+    r = search(*far(4.0), window=2.0, n_images=13)
     assert not r.converged and "interrupted" in r.message and np.all(np.isfinite(r.path))
 
 

@@ -27,6 +27,8 @@ __all__ = ["Window", "windowed"]
 
 #: Energies that tell whether a way from one minimum to another stays below the saddle.
 SAMPLES = 64
+#: Of two sides the end's grows first, unless the other is higher by this part of the way down from the saddle.
+LEVEL = 1e-6
 #: The last step of a side that ends in its minimum is no longer than this part of the others.
 LAST = 1.0 + 1e-6
 #: Gradients that may lead from an end of the window to its minimum.
@@ -115,8 +117,10 @@ def windowed(
             for side, ahead in zip(over.sides, (-mode, mode), strict=True)
         ]
         while sum(len(side.way) - 1 for side in sides) < n - 1 and (left := [side for side in sides if side.open]):
-            short = [side for side in left if len(side.way) <= (n - 1) // 2]
-            max(short or left, key=lambda side: side.level).grow()
+            *others, side = [side for side in left if len(side.way) <= (n - 1) // 2] or left
+            if others and others[0].level - side.level > LEVEL * (saddle.energy - side.level):
+                side = others[0]
+            side.grow()
         if all(side.ended for side in sides):
             return None
         if min(len(side.way) for side in sides) == 1:
