@@ -31,6 +31,8 @@ SAMPLES = 64
 LEVEL = 1e-6
 #: The last step of a side that ends in its minimum is no longer than this part of the others.
 LAST = 1.0 + 1e-6
+#: Images of a band that goes down until its energies are below the saddle, and its iterations, so often.
+IMAGES, STEPS, ROUNDS = 14, 20, 5
 #: Gradients that may lead from an end of the window to its minimum.
 DESCENT = 500
 
@@ -191,12 +193,32 @@ def _told(
 
 
 def _stays_below(part: Search, side: _Side, x: np.ndarray, end: StationaryPoint, saddle: StationaryPoint) -> bool:
-    """Whether the energy is below a saddle on the shortest way from a state to an end, or on what is known of it."""
+    """Whether a way from a state to an end is found on which the energy is below that of a saddle.
+
+    The shortest one, or what is known of the way, or a band that goes down from the lower of the two.
+    """
     problem = part.problem
-    near = 1 + int(np.argmin([problem.distance(x, y) for y in side.rough[1:]]))  # not the saddle itself
-    for way in ([x, end.state], [x, *side.rough[near:-1], end.state]):
-        energies = np.asarray(problem.energies(spread(problem, way, SAMPLES)))
+
+    def highest(way: Sequence[np.ndarray]) -> float:
         part.evaluations += SAMPLES // 2
-        if np.all(energies < saddle.energy):
-            return True
-    return False
+        top = float(np.max(np.asarray(problem.energies(spread(problem, way, SAMPLES)))))
+        return top if np.isfinite(top) else np.inf
+
+    near = 1 + int(np.argmin([problem.distance(x, y) for y in side.rough[1:]]))  # not the saddle itself
+    ways = [x, end.state], [x, *side.rough[near:-1], end.state]
+    tops = [highest(way) for way in ways]
+    if min(tops) < saddle.energy:
+        return True
+    if not np.isfinite(min(tops)):
+        return False
+    line = spread(problem, ways[int(np.argmin(tops))], IMAGES)
+    band = Search(problem, line, part.rules, part.max_steps, part.bar, part)
+    known = False
+    for _ in range(ROUNDS):
+        band.run(0.0, at_most=STEPS)
+        part.count(band)
+        known = highest(list(np.asarray(band.path))) < saddle.energy
+        band.evaluations = part.evaluations
+        if known or band.too_few or not np.isfinite(band.residual) or band.steps >= band.max_steps:
+            break
+    return known
