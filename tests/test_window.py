@@ -120,7 +120,7 @@ def test_what_a_side_has_left_goes_to_the_other():
 def test_a_window_longer_than_the_path_is_the_path():
     ends = far(4.0)
     r, whole = search(*ends, window=50.0), search(*ends)
-    assert r.converged and "shorter than the window" in r.message
+    assert r.converged and "does not fit into the path" in r.message
     np.testing.assert_array_equal(r.path, whole.path)
     assert r.barrier == whole.barrier and r.evaluations > whole.evaluations
 

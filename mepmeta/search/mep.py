@@ -43,7 +43,7 @@ TOL = 1e-7
 LOWER = "only one first path was tried, and the images of another one stay below, at most {:.6g} above the start: "
 LOWER += "find_paths tries several"
 #: What is said where the window has no place around the saddle.
-ALL = "the path is shorter than the window: this is all of it"
+ALL = "the window does not fit into the path: this is all of it"
 OVER = "other minima lie on the way, so this is all of the path and no window"
 
 
@@ -85,8 +85,9 @@ def find_mep(
     its two valleys at equal distances, and the search ends there. A band with loose ends would have to hold these on a
     level of energy; here every image follows from the one above it, and no end has to. So that the barrier is still
     that of the path from start to end, both ends of the window are relaxed for some gradients. Where one comes to
-    another minimum than the end, or to none, energies have to show that a way on from there stays below the saddle,
-    straight or along the first path; if they do not, ``converged`` is False, and the message says so.
+    another minimum than the end, or to none, energies have to show that a way on from there stays below the saddle: the
+    shortest one, that of the first path, or a few steps of a band. If none does, ``converged`` is False, and the
+    message says so.
 
     One first path leads to one path. Where the images of another one that was looked at stay below the saddle, the
     message says so: :func:`~mepmeta.search.several.find_paths` tries several.
