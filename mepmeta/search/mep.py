@@ -106,7 +106,7 @@ def find_mep(
         path: a path to start from, shape ``(P, *shape)``, instead of the shortest one; its ends are replaced by
             the relaxed ``start`` and ``end``.
         window: length of the part of the path around the saddle that is wanted, on spheres in radian, as
-            :attr:`~mepmeta.search.result.MEP.position`. Its images are equally far apart, half of them on each side;
+            ``position`` in the result. Its images are equally far apart, half of them on each side;
             where a side ends in its minimum, the other one gets what is left. The path itself if that is shorter.
             ``n_images``, at least 5, are then those of the window, and a ``path`` may have any other number.
         method: how the band moves, see :mod:`mepmeta.methods`. By default L-BFGS: of the whole band until its saddle is
