@@ -37,7 +37,8 @@ CALLS = {
     "perturbed_path": (mm.perturbed_path, dict(key=KEY, path=LINE, amplitude=0.1)),
     "find_mep": (
         mm.find_mep,
-        dict(energy=ONE, start=X, end=-X, geometry=SPHERES, n_images=5, tol=1e-6, climb=True, progress=False),
+        dict(energy=ONE, start=X, end=-X, geometry=SPHERES, n_images=5, tol=1e-6, climb=True, progress=False)
+        | dict(window=0.5),
     ),
     "relax": (mm.relax, dict(energy=ONE, state=X, geometry=SPHERES, max_steps=9, tol=1e-6)),
     "find_saddles": (mm.find_saddles, dict(energy=ONE, minimum=X, geometry=SPHERES, modes=2, progress=False)),
@@ -59,7 +60,7 @@ STATES, COUNTS = (
     ("path", "paths", "start", "state", "minimum", "x", "states"),
     ("steps", "n_images", "max_steps", "modes", "k"),
 )
-LENGTHS = ("tol", "dt", "moment", "radius", "width", "a")
+LENGTHS = ("tol", "dt", "moment", "radius", "width", "a", "window")
 TABLE = [
     (STATES, lambda x: None, "must be a float array, got NoneType"),
     (STATES, lambda x: np.asarray(x).tolist(), "got list"),

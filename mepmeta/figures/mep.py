@@ -37,6 +37,8 @@ VISIBLE = 0.1
 def energy_profile(results: MEP | Mapping[str, MEP], *, unit: str | None = None, length: str | None = None) -> Figure:
     """Energy above the start against distance along the path: images, the cubics between them, minima and saddles.
 
+    Thin dotted lines lead from the ends of a window to the minima beyond.
+
     Args:
         results: one result of :func:`~mepmeta.search.mep.find_mep`, or label to result.
         unit, length: symbols of the units of energy and of distance, for example "meV" and "Å"; without one the axis
@@ -45,9 +47,13 @@ def energy_profile(results: MEP | Mapping[str, MEP], *, unit: str | None = None,
     runs = results if isinstance(results, Mapping) else {"": results}
     figure, ax = plt.subplots()
     for (label, r), colour, style in zip(runs.items(), COLOURS, ["-", "--", "-.", ":"] * 2, strict=False):
-        s, start = np.linspace(r.position[0], r.position[-1], 400), r.energies[0]
+        s, start = np.linspace(r.position[0], r.position[-1], 400), r.points[0].energy if r.points else r.energies[0]
         ax.plot(s, r.profile(s) - start, style, color=colour, label=label or "profile", zorder=2)
         ax.plot(r.position, r.energies - start, "o", color=colour, markersize=3.5, label="_images", zorder=3)
+        for k, sign in ((0, -1), (-1, 1)):  # from an end of a window to the minima beyond it, of which no more is known
+            ways = [(p.position, p.energy) for p in r.points if sign * (p.position - r.position[k]) > 0]
+            ways = np.array([(r.position[k], r.energies[k]), *sorted(ways, key=lambda way: sign * way[0])])
+            ax.plot(ways[:, 0], ways[:, 1] - start, ":", color=colour, linewidth=1, zorder=1)
         for point in r.points:
             kind = list(KINDS)[min(point.index, 2)]
             ax.plot(

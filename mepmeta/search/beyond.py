@@ -11,7 +11,7 @@ from mepmeta.search.result import StationaryPoint, extrema, profile_of
 from mepmeta.search.spread import places
 from mepmeta.search.state import Search
 
-__all__ = ["SAME", "Passage", "dips", "passage", "same"]
+__all__ = ["DOWN", "SAME", "Passage", "dips", "minimum", "passage", "same"]
 
 #: Two states closer than this part of the unit are one.
 SAME = 1e-3
@@ -58,7 +58,7 @@ def passage(search: Search, saddle: StationaryPoint, mode: np.ndarray) -> Passag
             if len(astray) == 1:
                 ahead = np.copysign(1, np.vdot(mode, problem.way(x, side[1])))
                 x = off(problem, x, ahead * mode, DOWN * min(1.0, places(problem, path)[-1]))
-            m = _minimum(search, x)
+            m = minimum(search, x)
             if m is None:
                 return None
             way = [*astray, m.state]
@@ -80,13 +80,13 @@ def dips(search: Search) -> list[StationaryPoint]:
     inner = extrema(profile, DEEP * (float(np.max(search.parts.energies)) - float(search.parts.energies[0])))
     for turn in inner:
         if profile.derivative(2)(turn) > 0:
-            m = _minimum(search, search.at(turn, profile.x))
+            m = minimum(search, search.at(turn, profile.x))
             if m is not None and not any(m is p for p in (*search.ends, *found)):
                 found.append(m)
     return found
 
 
-def _minimum(search: Search, x: np.ndarray) -> StationaryPoint | None:
+def minimum(search: Search, x: np.ndarray) -> StationaryPoint | None:
     """The minimum below a state, one of the ends if it is that; None where there is none to the tolerance."""
     r = relaxed(search.problem, x, None, MOST)
     search.evaluations += r.evaluations

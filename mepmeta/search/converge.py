@@ -48,11 +48,13 @@ class Verdict(NamedTuple):
         return self.passage is not None or len(self.between) > 0
 
 
-def converge(search: Search, climb: bool, tol: float, over: Scouted | None = None) -> Verdict:
+def converge(search: Search, climb: bool, tol: float, over: Scouted | None = None, only: bool = False) -> Verdict:
     """Converge the band on a saddle with one negative mode: the saddle, or None and why not, as it was measured.
 
-    It may be the one that a path is ``over`` already.
+    It may be the one that a path is ``over`` already. Where ``only`` the saddle is wanted, it ends there.
     """
+    if only:
+        return _decide(search, climb, tol, only) if over is None else Verdict(*over.trial[:2], _left(over.trial.left))
     verdict = None if over is None else _leads(search, over, tol)
     if verdict is None:
         verdict = _decide(search, climb, tol)
@@ -76,7 +78,7 @@ def _leads(search: Search, over: Scouted, tol: float) -> Verdict | None:
     search.take(path)
     search.hold(top)
     if search.follow(mode, tol * TIGHTER) and search.look() <= tol and not doubt(search, saddle):
-        return Verdict(saddle, mode, LEFT.format(1) if over.trial.left else "")
+        return Verdict(saddle, mode, _left(over.trial.left))
     found = passage(search, saddle, mode) if any(search.astray) else None
     search.take(line)
     return None if found is None else Verdict(None, passage=found)
@@ -95,7 +97,11 @@ def doubt(search: Search, saddle: StationaryPoint, tops: Sequence[int] | None = 
     return "higher" if E[search.top] - saddle.energy > PROMINENCE * (saddle.energy - E[0]) else ""
 
 
-def _decide(search: Search, climb: bool, tol: float) -> Verdict:
+def _left(times: int) -> str:
+    return LEFT.format(int(times)) if times else ""
+
+
+def _decide(search: Search, climb: bool, tol: float, only: bool = False) -> Verdict:
     """The search itself.
 
     When to look for the saddle is judged from the band: early, since a band with an image held on its saddle converges
@@ -147,7 +153,7 @@ def _decide(search: Search, climb: bool, tol: float) -> Verdict:
             next_trial = min(FIRST, EASED * search.largest)
             continue
         saddle = trial.point
-        if climb:
+        if climb and not only:
             search.adopt(saddle)
             there = search.rules.valleys and search.follow(trial.mode, tol * TIGHTER)
             if any(search.astray) and (found := passage(search, saddle, trial.mode)) is not None:
@@ -162,7 +168,7 @@ def _decide(search: Search, climb: bool, tol: float) -> Verdict:
                 kicks += 1
                 search.release()
                 continue  # the path has come to lead over a higher one
-        return Verdict(saddle, trial.mode, LEFT.format(left) if left else "")
+        return Verdict(saddle, trial.mode, _left(left))
     if search.too_few:
         return Verdict(None)
     if not np.isfinite(search.residual):

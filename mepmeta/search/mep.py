@@ -28,6 +28,7 @@ from mepmeta.search.scout import LEAST, SCOUTS, scouted
 from mepmeta.search.settings import FALLBACK, Settings, checked
 from mepmeta.search.spread import spread
 from mepmeta.search.state import Rules, Search
+from mepmeta.search.window import windowed
 from mepmeta.spectra.modes import LANCZOS_STEPS, lowest
 
 __all__ = ["find_mep", "searched"]
@@ -41,6 +42,9 @@ TOL = 1e-7
 #: What is said where a first path that was not tried is lower than the saddle.
 LOWER = "only one first path was tried, and the images of another one stay below, at most {:.6g} above the start: "
 LOWER += "find_paths tries several"
+#: What is said where the window has no place around the saddle.
+ALL = "the window does not fit into the path: this is all of it"
+OVER = "other minima lie on the way, so this is all of the path and no window"
 
 
 def find_mep(
@@ -51,6 +55,7 @@ def find_mep(
     geometry: Geometry = Flat(),
     n_images: int | None = None,
     path: Array | None = None,
+    window: float | None = None,
     method: Any = None,
     fallback: Any = FALLBACK,
     patience: int = 200,
@@ -76,6 +81,14 @@ def find_mep(
     into one path over all of them; only with the default method and relaxed ends. Its images are at least six for each
     saddle by default, and the steps of the path are :attr:`~mepmeta.search.result.MEP.crossings`.
 
+    Where the minima are far away, a ``window`` leaves out most of the path: the saddle is found as above, images follow
+    its two valleys at equal distances, and the search ends there. A band with loose ends would have to hold these on a
+    level of energy; here every image follows from the one above it, and no end has to. So that the barrier is still
+    that of the path from start to end, both ends of the window are relaxed for some gradients. Where one comes to
+    another minimum than the end, or to none, energies have to show that a way on from there stays below the saddle: the
+    shortest one, that of the first path, or a few steps of a band. If none does, ``converged`` is False, and the
+    message says so.
+
     One first path leads to one path. Where the images of another one that was looked at stay below the saddle, the
     message says so: :func:`~mepmeta.search.several.find_paths` tries several.
 
@@ -92,6 +105,10 @@ def find_mep(
             energy between them turns out to be off the profile; a number that is given and too few is named so.
         path: a path to start from, shape ``(P, *shape)``, instead of the shortest one; its ends are replaced by
             the relaxed ``start`` and ``end``.
+        window: length of the part of the path around the saddle that is wanted, on spheres in radian, as
+            ``position`` in the result. Its images are equally far apart, half of them on each side;
+            where a side ends in its minimum, the other one gets what is left. The path itself if that is shorter.
+            ``n_images``, at least 5, are then those of the window, and a ``path`` may have any other number.
         method: how the band moves, see :mod:`mepmeta.methods`. By default L-BFGS: of the whole band until its saddle is
             found, then image by image; and the valleys of the saddle are followed first.
         fallback, patience: the method that takes turns with the first one where the residual has not been reached after
@@ -117,7 +134,8 @@ def find_mep(
         ValueError: states that are not finite floats of one shape, spins that are not of unit length, equal states,
             a bad path, energy, metaparameter or count; and under ``jit`` or ``vmap``.
 
-    Source: :cite:t:`henkelman2000tangent`, :cite:t:`henkelman2000climbing`; on spheres :cite:t:`bessarab2015`.
+    Source: :cite:t:`henkelman2000tangent`, :cite:t:`henkelman2000climbing`; on spheres :cite:t:`bessarab2015`; a
+        part of the path: :cite:t:`lobanov2017`.
 
     >>> import jax.numpy as jnp, mepmeta as mm
     >>> spin = lambda S: -S[0] ** 2 + 2 * S[2] ** 2  # the spin of the paper, K1 = 1 and K2 = -2
@@ -125,10 +143,13 @@ def find_mep(
     >>> r = mm.find_mep(spin, *ends, geometry=mm.Spheres(), progress=False)
     >>> round(r.barrier, 6), r.eigenvalues.round(6).tolist(), r.converged
     (1.0, [-2.0, 4.0], True)
+    >>> r = mm.find_mep(spin, *ends, geometry=mm.Spheres(), window=0.5, n_images=5, progress=False)
+    >>> round(r.barrier, 6), r.position.round(6).tolist()
+    (1.0, [0.0, 0.125, 0.25, 0.375, 0.5])
     """
     settings = Settings(
-        geometry, n_images, path, method, fallback, patience, params, tangent, climb, relax_endpoints, endpoint_tol,
-        tol, max_steps, progress,
+        geometry, n_images, path, window, method, fallback, patience, params, tangent, climb, relax_endpoints,
+        endpoint_tol, tol, max_steps, progress,
     )  # fmt: skip
     energy, settings = checked(energy, start, end, settings)
 
@@ -151,7 +172,8 @@ def _differentiated(search: Callable[[Callable], MEP], energy: Callable) -> MEP:
     @barriers.defjvp
     def rule(primals: tuple, tangents: tuple) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         values, primals = barriers(*primals), jax.tree.map(_once, primals)
-        states = [jax.lax.stop_gradient(x) for x in (found[0].saddle, found[0].path[0], found[0].path[-1])]
+        ends = [p.state for p in found[0].points] or found[0].path  # those of a window are no minima
+        states = [jax.lax.stop_gradient(x) for x in (found[0].saddle, ends[0], ends[-1])]
         _, (saddle, start, end) = jax.jvp(lambda energy: [energy(x) for x in states], primals, tangents)
         return values, (saddle - start, saddle - end)
 
@@ -222,12 +244,14 @@ def searched(
     beta = 0.0 if how.params is None else how.params.beta * problem.units[0]
     own = how.method is None and how.params is None and how.tangent == "improved"
     rules = Rules(*methods, fallback, how.patience, how.tangent, beta, valleys=own)
-    band, over, points, aside = None, None, [], None
+    band, over, points, aside, window, short = None, None, [], None, None, False
     if turn is not None:
         lowest_ones = lowest(problem, ends[0], 4, problem.geometry).vectors if modes is None else np.asarray(modes)
         aside = np.tensordot(turn[: len(lowest_ones)], lowest_ones, 1).astype(ends[0].dtype)
     minima = known_ends if own and how.climb and reached and how.relax_endpoints else None
-    for images in IMAGES if how.n_images is None and path is None else (how.n_images,):
+    # Of a window the number of images is that of the window alone.
+    given = None if path is None and (how.n_images is None or how.window is not None) else (how.n_images,)
+    for images in given or IMAGES:
         line, other = problem.inside(path, axis=1) if path is not None else None, np.inf
         if line is None:
             line, other = first_path(problem, *ends, images, modes, aside)
@@ -238,15 +262,21 @@ def searched(
             verdict = Verdict(None, why="both ends relax into the same minimum" if together else "")
             go = reached and not together
             try:
-                if go and own and how.climb and last is None and line.shape[0] >= LEAST:
+                if go and own and how.climb and last is None and (line.shape[0] >= LEAST or how.window):
                     few = Search(problem, spread(problem, line, SCOUTS), rules, how.max_steps // 2, bar, ends=minima)
                     over = scouted(few, line, wanted)
                 band = Search(problem, line, rules, how.max_steps, bar, few or band, minima)
                 if go:
-                    verdict = converge(band, how.climb, wanted, over)
+                    verdict = converge(band, how.climb, wanted, over, how.window is not None)
+                if verdict.saddle is not None and how.window is not None:
+                    counts = IMAGES if how.n_images is None else (how.n_images,)
+                    found = windowed(band, verdict, over, how.window / problem.units[1], counts, wanted)
+                    short = found is None
+                    band, verdict, window = found or (band, verdict, None)
+                    break
                 if verdict.beyond:
-                    given = None if how.n_images is None and path is None else (line.shape[0],)
-                    if found := over_minima(band, verdict, wanted, given):
+                    notes += [OVER] if how.window is not None else []
+                    if found := over_minima(band, verdict, wanted, given and (line.shape[0],)):
                         band, verdict, points = found
                         break
                     band.ends, minima = None, None  # the band alone
@@ -263,6 +293,9 @@ def searched(
         if not band.too_few or band.steps >= how.max_steps:
             break
     band.evaluations += evaluations
+    if short:
+        r = searched(energy, start, end, how._replace(window=None), turn, alone)
+        return replace(r, message=f"{r.message}; {ALL}", evaluations=r.evaluations + band.evaluations)
     notes.append(verdict.why)
     if verdict.saddle is not None and known_ends is None:
         known_ends = [band.described(x, 0.0) for x in ends]
@@ -270,7 +303,7 @@ def searched(
         top, bottom = verdict.saddle.energy, known_ends[0].energy
         if top - other > PROMINENCE * (top - bottom):
             notes.append(LOWER.format((other - bottom) * problem.units[0]))
-    return reported(band, verdict.saddle, notes, wanted, known_ends, points)
+    return reported(band, verdict.saddle, notes, wanted, known_ends, points, window)
 
 
 def _as_point(problem: Problem, x: Array, r: Relaxed) -> StationaryPoint:

@@ -11,6 +11,7 @@ from mepmeta.search.beyond import SAME
 from mepmeta.search.converge import PROMINENCE
 from mepmeta.search.result import MEP, StationaryPoint, extrema, highest, profile_of
 from mepmeta.search.state import Search
+from mepmeta.search.window import Window
 
 __all__ = ["reported"]
 
@@ -25,10 +26,11 @@ def reported(
     tol: float,
     ends: list[StationaryPoint],
     inner: Sequence[StationaryPoint] = (),
+    window: Window | None = None,
 ) -> MEP:
     """The result of a search, in the arrays and units of the caller, with all stationary points on the path.
 
-    ``inner`` ones are known, of a path with images held on them.
+    ``inner`` ones are known, of a path with images held on them; all of them, of a window.
     """
     problem, path, points, interpolated = search.problem, search.seen, [], 0.0
     if search.parts is None:  # nothing was iterated
@@ -39,7 +41,12 @@ def reported(
         position, energies, slopes = search.profile()
         profile = profile_of(position, energies, slopes)
         interpolated, top = float(profile(highest(profile)) - energies[0]), search.top
-    if saddle is not None:
+    bottoms = [float(energies[0]), float(energies[-1])]
+    if window is not None:  # its ends are no minima
+        interpolated, bottoms = interpolated + bottoms[0] - ends[0].energy, [end.energy for end in ends]
+    if saddle is not None and window is not None:
+        points, saddle = list(window.points), next(p for p in window.points if p.index == 1)
+    elif saddle is not None:
         held = 1 + np.flatnonzero(np.asarray(search.held))
         if held.size and not inner:  # the image that became the saddle
             saddle = saddle._replace(position=float(position[held[0]]))
@@ -77,8 +84,8 @@ def reported(
         energies=energies * E,
         position=position * length,
         slopes=slopes * F,
-        barrier=(found.energy - float(energies[0])) * E,
-        reverse_barrier=(found.energy - float(energies[-1])) * E,
+        barrier=(found.energy - bottoms[0]) * E,
+        reverse_barrier=(found.energy - bottoms[1]) * E,
         interpolated_barrier=interpolated * E,
         saddle=problem.outside(found.state),
         eigenvalues=found.eigenvalues * (E / length**2),
@@ -89,7 +96,7 @@ def reported(
         evaluations=search.evaluations,
         history=history * np.array([F, E]),
         methods=tuple(search.used),
-        converged=saddle is not None,
+        converged=saddle is not None and (window is None or window.whole),
         message=message,
     )
 

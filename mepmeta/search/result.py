@@ -68,7 +68,7 @@ class MEP:
     """A minimum energy path as :func:`~mepmeta.search.mep.find_mep` returns it.
 
     Args:
-        path: images, shape ``(P, *shape)``; its ends are the relaxed ones.
+        path: images, shape ``(P, *shape)``; its ends are the relaxed ones, those of a window are no minima.
         energies: their energies, shape ``(P,)``.
         position: distance of the images along the path, shape ``(P,)``.
         slopes: derivative of the energy by that distance at the images, shape ``(P,)``.
@@ -78,7 +78,9 @@ class MEP:
         saddle: the highest saddle, shape ``shape``; stationary to a tolerance of its own, tighter than the path's.
         eigenvalues: lowest eigenvalues of the Hessian there; one is negative when ``converged``.
         zero_modes: how many of its eigenvalues are zero.
-        points: all minima and saddles on the path in order, :class:`StationaryPoint` s, the ends included.
+        points: all minima and saddles on the path in order, :class:`StationaryPoint` s, the ends included. Of a window:
+            start, saddle and end, and the minima that its valleys lead to; the positions of those beyond its ends, the
+            first one negative, are as if the way there were straight.
         residual: largest force across the path on a particle of an inner image that is not held on a saddle; energy
             over coordinate, for spins over radian.
         steps: iterations of the band.
@@ -86,7 +88,8 @@ class MEP:
             counts two.
         history: residual and highest energy of the band after every iteration, shape ``(steps, 2)``.
         methods: which method moved the band, and for how many iterations, in turn.
-        converged: whether the path met the tolerance and its saddle has exactly one negative mode.
+        converged: whether the path met the tolerance and its saddle has exactly one negative mode; and of a window,
+            whether a way from start to end over this saddle is known on which nothing is higher.
         message: how it ended, in words.
     """
 
@@ -113,9 +116,12 @@ class MEP:
     def crossings(self) -> tuple[Crossing, ...]:
         """The steps of the path in order, one for each saddle on it; none where it has not converged.
 
+        Of a window it is the one over its saddle, between the minima that its valleys lead to; an end of the path
+        stands for one that was too far away, which the message says.
+
         Each has a barrier and a rate of its own, ``mm.transition_rate(energy, c.before.state, c.saddle.state, ...)``.
         """
-        marks = [k for k, p in enumerate(self.points) if p.index == 0]
+        marks = [k for k, p in enumerate(self.points) if p.index == 0 and self.converged]
         return tuple(
             Crossing(self.points[i], max(self.points[i + 1 : j], key=lambda p: p.energy), self.points[j])
             for i, j in zip(marks[:-1], marks[1:], strict=True)

@@ -14,7 +14,7 @@ from mepmeta.search.spread import along, places, spread
 from mepmeta.search.state import Search
 from mepmeta.search.trial import GLANCE, Trial, tried
 
-__all__ = ["LEAST", "SCOUTS", "Scouted", "laid", "scouted"]
+__all__ = ["LEAST", "SCOUTS", "Scouted", "crossed", "laid", "scouted"]
 
 #: Images that scout, and images of a path that is worth it.
 SCOUTS, LEAST = 5, 8
@@ -55,14 +55,14 @@ def scouted(few: Search, line: np.ndarray, tol: float) -> Scouted | None:
             break  # at an end of the whole path: it may have no barrier
         trial = tried(few, top, profile.x, tol, reach=reach, at_most=GLANCE)
         if not (trial.why or trial.far):
-            return _over(problem, whole, s, start + top, trial)
+            return crossed(problem, whole, s, start + top, trial)
         wanted = EASED * min(wanted, few.residual)
         gap = WITHIN * profile.x[-1] / (SCOUTS - 1)
         first, last = max(0.0, start + top - gap), min(s[-1], start + top + gap)
     return None
 
 
-def _over(problem: Problem, path: list[np.ndarray], s: np.ndarray, at: float, trial: Trial) -> Scouted | None:
+def crossed(problem: Problem, path: list[np.ndarray], s: np.ndarray, at: float, trial: Trial) -> Scouted | None:
     """The path over a saddle near to a place on it, without images from which it would turn back."""
     saddle = np.asarray(trial.point.state)
     off = problem.distance(along(problem, path, s, [at])[0], saddle)

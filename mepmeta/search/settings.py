@@ -34,6 +34,7 @@ class Settings(NamedTuple):
     geometry: Geometry = Flat()
     n_images: int | None = None
     path: Array | None = None
+    window: float | None = None
     method: Any = None
     fallback: Any = FALLBACK
     patience: int = 200
@@ -87,6 +88,13 @@ def checked(energy: Callable, start: Array, end: Array, how: Settings) -> tuple[
             raise ValueError(f"the path must hold states of shape {states}, got shape {kind}")
     elif how.n_images is not None:
         check_count("n_images", how.n_images, 3)
+    if how.window is not None:
+        check_positive(window=how.window)
+        if how.n_images is not None:
+            check_count("n_images of a window", how.n_images, 5)
+        own = how.method is None and how.params is None and how.tangent in (None, "improved")
+        if not (own and how.climb and how.relax_endpoints):
+            raise ValueError("a window is laid by the default method, with climb=True and relax_endpoints=True")
     if how.params is not None:
         check_params(how.params)
     tangent = how.tangent

@@ -9,11 +9,12 @@ once, and creeps along their soft directions; here every image starts with the c
 import numpy as np
 from jax import Array
 
+from mepmeta.methods.loop import March
 from mepmeta.problem import Problem
-from mepmeta.search.descent import at_distance, descend
+from mepmeta.search.descent import Descended, at_distance, descend
 from mepmeta.search.spread import spread
 
-__all__ = ["valleys"]
+__all__ = ["below", "valleys"]
 
 #: Gradients for one image, at most.
 MOST = 300
@@ -85,26 +86,9 @@ def _down(problem: Problem, guess: np.ndarray, mode: Array, tol: float) -> tuple
         above = way[-1]
         d = (problem.distance(above, guess[n]) + sum(lengths[n:])) / (len(guess) - n)
         if n == 1:
-            ahead = np.asarray(mode) * np.copysign(1, np.vdot(mode, problem.way(above, guess[1])))
-        else:
-            ahead = _ahead(problem, way)
-        # On ahead, as guessed, or straight to the end, until three images show how the valley turns.
-        several = (problem.moved_by(above, d * ahead), guess[n], end)
-        starts = [at_distance(problem, x, above, d) for x in several[: 3 if len(way) < 3 else 1]]
-        evaluations += len(starts)
-        energies = [problem.look(x)[0] for x in starts]
-        order = sorted(range(len(starts)), key=lambda k: (not np.isfinite(energies[k]), energies[k]))
-        starts = [starts[k] for k in order]
-        x = starts[0]
-        # Next to the saddle there may be a ridge ahead, and a valley beside it: the lower one of two.
-        if n == 1 and np.vdot(problem.way(above, starts[0]), problem.way(above, starts[1])) < ALIKE * d**2:
-            rough = max(tol, ROUGHLY)
-            several = [descend(problem, x, rough, MOST, along=above, distance=d) for x in starts[:2]]
-            evaluations += sum(one.evaluations for one in several)
-            lower = min(several, key=lambda one: (not one.residual <= rough, one.energy))
-            x, before = lower.state, lower.march
-        found = descend(problem, x, tol, MOST, along=above, distance=d, before=before)
-        evaluations, before = evaluations + found.evaluations, found.march
+            mode = np.asarray(mode) * np.copysign(1, np.vdot(mode, problem.way(above, guess[1])))
+        found, count = below(problem, way, d, mode, (guess[n], end), tol, before)
+        evaluations, before = evaluations + count, found.march
         if not (found.residual <= tol and found.energy < level):
             return way, d, evaluations, False
         level = found.energy
@@ -112,6 +96,47 @@ def _down(problem: Problem, guess: np.ndarray, mode: Array, tol: float) -> tuple
         if n < len(guess) - 2 and problem.distance(found.state, end) < FARTHER * d:
             break
     return way, d, evaluations, True
+
+
+def below(
+    problem: Problem,
+    way: list[np.ndarray],
+    d: float,
+    mode: np.ndarray,
+    others: tuple[np.ndarray, ...],
+    tol: float,
+    before: March | None,
+) -> tuple[Descended, int]:
+    """The image below the last one of a way down from a saddle, at distance d from it, and the gradients computed.
+
+    Args:
+        problem: the energy in its units.
+        way: the images so far, the saddle first.
+        d: in units of length.
+        mode: the negative mode of the saddle, with the sign of this way.
+        others: states towards which the valley may turn.
+        tol: largest force on a particle across the way to the last image.
+        before: the end of the descent of the last image, None for the first one.
+    """
+    above, first = way[-1], len(way) == 1
+    ahead = mode if first else _ahead(problem, way)
+    # On ahead, as guessed, or straight to the end, until three images show how the valley turns.
+    several = (problem.moved_by(above, d * ahead), *others)
+    starts = [at_distance(problem, x, above, d) for x in several[: None if len(way) < 3 else 1]]
+    evaluations = len(starts)
+    energies = [problem.look(x)[0] for x in starts]
+    order = sorted(range(len(starts)), key=lambda k: (not np.isfinite(energies[k]), energies[k]))
+    starts = [starts[k] for k in order]
+    x = starts[0]
+    # Next to the saddle there may be a ridge ahead, and a valley beside it: the lower one of two.
+    if first and np.vdot(problem.way(above, starts[0]), problem.way(above, starts[1])) < ALIKE * d**2:
+        rough = max(tol, ROUGHLY)
+        several = [descend(problem, x, rough, MOST, along=above, distance=d) for x in starts[:2]]
+        evaluations += sum(one.evaluations for one in several)
+        lower = min(several, key=lambda one: (not one.residual <= rough, one.energy))
+        x, before = lower.state, lower.march
+    found = descend(problem, x, tol, MOST, along=above, distance=d, before=before)
+    return found, evaluations + found.evaluations
 
 
 def _ahead(problem: Problem, way: list[np.ndarray]) -> np.ndarray:
