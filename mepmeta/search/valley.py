@@ -9,6 +9,7 @@ once, and creeps along their soft directions; here every image starts with the c
 import numpy as np
 from jax import Array
 
+from mepmeta.methods.loop import March
 from mepmeta.problem import Problem
 from mepmeta.search.descent import at_distance, descend
 from mepmeta.search.spread import spread
@@ -27,7 +28,7 @@ NEARER, FARTHER, ROUNDS, UNEVEN = 0.5, 1.4, 3, 3.0
 
 
 def valleys(
-    problem: Problem, path: Array, top: int, mode: Array, tol: float
+    problem: Problem, path: Array, top: int, mode: Array, tol: float, known: bool = False
 ) -> tuple[np.ndarray, int, list[list[np.ndarray]]]:
     r"""The path with its images in the valleys of a saddle, where these lead to its ends.
 
@@ -41,12 +42,15 @@ def valleys(
         path: images in units of the problem; image ``top`` is the saddle.
         mode: the negative mode of the saddle, of any sign.
         tol: largest force across the path on a particle.
+        known: whether the images are known to be near to where they will be, so that no other ones are tried.
 
     Source: :cite:t:`muller1979`, :cite:t:`gonzalez1989`.
     """
     path, evaluations, astray = np.array(path), 0, []
     for side in (path[top::-1], path[top:]):  # views, from the saddle down
-        found, count, way = _valley(problem, side, mode, tol) if len(side) > 2 else (None, 0, [np.array(side[0])])
+        found, count, way = (
+            _valley(problem, side, mode, tol, known) if len(side) > 2 else (None, 0, [np.array(side[0])])
+        )
         evaluations += count
         astray.append([] if found is not None else way)
         if found is not None:
@@ -54,11 +58,13 @@ def valleys(
     return path, evaluations, astray
 
 
-def _valley(problem: Problem, path: np.ndarray, mode: Array, tol: float) -> tuple[np.ndarray | None, int, list]:
+def _valley(
+    problem: Problem, path: np.ndarray, mode: Array, tol: float, known: bool
+) -> tuple[np.ndarray | None, int, list]:
     """Of one side; None where the valley leads elsewhere. And the last way down."""
     guess, evaluations, best = path, 0, (np.log(UNEVEN), None)
     for _ in range(ROUNDS):
-        way, d, count, found = _down(problem, guess, mode, tol)
+        way, d, count, found = _down(problem, guess, mode, tol, known)
         evaluations += count
         left, short = problem.distance(way[-1], path[-1]) / d, len(path) - 1 - len(way)
         if not found or left > len(path):
@@ -73,7 +79,7 @@ def _valley(problem: Problem, path: np.ndarray, mode: Array, tol: float) -> tupl
     return best[1], evaluations, way
 
 
-def _down(problem: Problem, guess: np.ndarray, mode: Array, tol: float) -> tuple[list, float, int, bool]:
+def _down(problem: Problem, guess: np.ndarray, mode: Array, tol: float, known: bool) -> tuple[list, float, int, bool]:
     """Images as far apart as the guess says, as many as it has or until near its end, where all of them were found.
 
     The images, the last distance, gradients computed, and whether all were found.
@@ -84,25 +90,10 @@ def _down(problem: Problem, guess: np.ndarray, mode: Array, tol: float) -> tuple
     for n in range(1, len(guess) - 1):
         above = way[-1]
         d = (problem.distance(above, guess[n]) + sum(lengths[n:])) / (len(guess) - n)
-        if n == 1:
-            ahead = np.asarray(mode) * np.copysign(1, np.vdot(mode, problem.way(above, guess[1])))
-        else:
-            ahead = _ahead(problem, way)
-        # On ahead, as guessed, or straight to the end, until three images show how the valley turns.
-        several = (problem.moved_by(above, d * ahead), guess[n], end)
-        starts = [at_distance(problem, x, above, d) for x in several[: 3 if len(way) < 3 else 1]]
-        evaluations += len(starts)
-        energies = [problem.look(x)[0] for x in starts]
-        order = sorted(range(len(starts)), key=lambda k: (not np.isfinite(energies[k]), energies[k]))
-        starts = [starts[k] for k in order]
-        x = starts[0]
-        # Next to the saddle there may be a ridge ahead, and a valley beside it: the lower one of two.
-        if n == 1 and np.vdot(problem.way(above, starts[0]), problem.way(above, starts[1])) < ALIKE * d**2:
-            rough = max(tol, ROUGHLY)
-            several = [descend(problem, x, rough, MOST, along=above, distance=d) for x in starts[:2]]
-            evaluations += sum(one.evaluations for one in several)
-            lower = min(several, key=lambda one: (not one.residual <= rough, one.energy))
-            x, before = lower.state, lower.march
+        x = guess[n]
+        if not known:
+            x, before, count = _beginning(problem, way, guess[n], end, mode, d, tol, before)
+            evaluations += count
         found = descend(problem, x, tol, MOST, along=above, distance=d, before=before)
         evaluations, before = evaluations + found.evaluations, found.march
         if not (found.residual <= tol and found.energy < level):
@@ -112,6 +103,40 @@ def _down(problem: Problem, guess: np.ndarray, mode: Array, tol: float) -> tuple
         if n < len(guess) - 2 and problem.distance(found.state, end) < FARTHER * d:
             break
     return way, d, evaluations, True
+
+
+def _beginning(
+    problem: Problem,
+    way: list[np.ndarray],
+    guess: np.ndarray,
+    end: np.ndarray,
+    mode: Array,
+    d: float,
+    tol: float,
+    before: March | None,
+) -> tuple[np.ndarray, March | None, int]:
+    """Where to look for the next image, the curvatures that are known there, and the gradients it took."""
+    above = way[-1]
+    if len(way) == 1:
+        ahead = np.asarray(mode) * np.copysign(1, np.vdot(mode, problem.way(above, guess)))
+    else:
+        ahead = _ahead(problem, way)
+    # On ahead, as guessed, or straight to the end, until three images show how the valley turns.
+    several = (problem.moved_by(above, d * ahead), guess, end)
+    starts = [at_distance(problem, x, above, d) for x in several[: 3 if len(way) < 3 else 1]]
+    evaluations = len(starts)
+    energies = [problem.look(x)[0] for x in starts]
+    order = sorted(range(len(starts)), key=lambda k: (not np.isfinite(energies[k]), energies[k]))
+    starts = [starts[k] for k in order]
+    x = starts[0]
+    # Next to the saddle there may be a ridge ahead, and a valley beside it: the lower one of two.
+    if len(way) == 1 and np.vdot(problem.way(above, starts[0]), problem.way(above, starts[1])) < ALIKE * d**2:
+        rough = max(tol, ROUGHLY)
+        both = [descend(problem, x, rough, MOST, along=above, distance=d) for x in starts[:2]]
+        evaluations += sum(one.evaluations for one in both)
+        lower = min(both, key=lambda one: (not one.residual <= rough, one.energy))
+        x, before = lower.state, lower.march
+    return x, before, evaluations
 
 
 def _ahead(problem: Problem, way: list[np.ndarray]) -> np.ndarray:
