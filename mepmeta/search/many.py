@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from mepmeta._arguments import check_count, is_row, shown
 from mepmeta._checks import check_untraced
+from mepmeta._compiled import for_many_runs
 from mepmeta.search.kept import Kept
 from mepmeta.search.mep import searched
 from mepmeta.search.neighbour import leads_on
@@ -177,7 +178,7 @@ def _all(posed: list[tuple], how: Settings, kept: Kept | None, workers: int | No
     def search(k: int, near: MEP | None) -> MEP:
         place = places.get()
         try:
-            with jax.default_device(place):
+            with jax.default_device(place), for_many_runs():
                 return _one(*posed[k], how, near)
         finally:
             places.put(place)

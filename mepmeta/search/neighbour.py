@@ -48,8 +48,9 @@ def continued(
     path[0], path[-1] = (p.state for p in ends)
     band = Search(problem, path, rules, max_steps, None, ends=ends)
     # At the saddle the path leads along the negative mode.
-    x, mode, reach = problem.inside(near.saddle), path[top + 1] - path[top - 1], AROUND * near.position[-1]
-    reach = reach / problem.units[1]
+    x, before, after = (problem.inside(y) for y in (near.saddle, near.path[top - 1], near.path[top + 1]))
+    h = np.diff(near.position[top - 1 : top + 2])
+    mode, reach = h[0] / h[1] * (after - x) + h[1] / h[0] * (x - before), AROUND * near.position[-1] / problem.units[1]
     found = band.refined(x, climb=False, tol=tol, max_steps=STEPS, mode=mode, reach=reach)
     modes = band.modes(found.state) if found.ended == "converged" else None
     if modes is None or modes.negative != 1:

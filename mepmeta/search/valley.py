@@ -6,9 +6,11 @@ images of a valley follow one from the other, from the saddle down. A band of qu
 once, and creeps along their soft directions; here every image starts with the curvatures that the last one has learned.
 """
 
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from mepmeta.methods import LBFGS
 from mepmeta.methods.loop import March
 from mepmeta.problem import Problem
 from mepmeta.search.descent import at_distance, descend
@@ -16,6 +18,8 @@ from mepmeta.search.spread import spread
 
 __all__ = ["valleys"]
 
+#: Where an image is nearly there, a few curvatures do, and cost a part of many.
+KNOWN = LBFGS(angle=1e-3, growth=jnp.inf, memory=5)
 #: Gradients for one image, at most.
 MOST = 300
 #: The force, in units of force, at which one image may be told from another.
@@ -72,7 +76,7 @@ def _valley(
         uneven = abs(np.log(max(left, np.finfo(float).tiny)))
         if short == 0 and uneven < best[0]:
             best = uneven, np.stack([*way, path[-1]])
-            if NEARER < left < FARTHER:
+            if known or NEARER < left < FARTHER:
                 break
         # The length of the valley is known now.
         guess = spread(problem, [*way, path[-1]], len(path))
@@ -90,11 +94,12 @@ def _down(problem: Problem, guess: np.ndarray, mode: Array, tol: float, known: b
     for n in range(1, len(guess) - 1):
         above = way[-1]
         d = (problem.distance(above, guess[n]) + sum(lengths[n:])) / (len(guess) - n)
-        x = guess[n]
-        if not known:
+        if known:  # off its guess as the one above is off its own
+            x = problem.moved_by(guess[n], above - guess[n - 1])
+        else:
             x, before, count = _beginning(problem, way, guess[n], end, mode, d, tol, before)
             evaluations += count
-        found = descend(problem, x, tol, MOST, along=above, distance=d, before=before)
+        found = descend(problem, x, tol, MOST, along=above, distance=d, before=before, method=KNOWN if known else None)
         evaluations, before = evaluations + found.evaluations, found.march
         if not (found.residual <= tol and found.energy < level):
             return way, d, evaluations, False
