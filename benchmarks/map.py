@@ -2,8 +2,8 @@
 
 Square lattice, 20 x 20 cells, periodic, J = 1, D = 0.35. Before and after each part of the map, problems of a sample
 are searched one by one, each in a second call, where everything is compiled. Times of the map are those of its parts,
-without start-up, and with what a kill has lost. Targets: 5 times the throughput, all converged or named, barriers as one
-by one.
+without start-up, and with what a kill has lost. Targets: 5 times the throughput, all converged or named, and barriers
+as one by one.
 """
 
 import os

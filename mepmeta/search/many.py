@@ -167,8 +167,7 @@ def _all(posed: list[tuple], how: Settings, kept: Kept | None, workers: int | No
     """All results, those that are kept and the others as their neighbours are found."""
     root, parent = tree([energy for energy, *_ in posed])
     results: list[MEP | None] = [None] * len(posed)
-    for k, r in ({} if kept is None else kept.found).items():
-        results[k] = r
+    there = {} if kept is None else kept.found
     begins: dict[int, MEP | None] = {-1: None}  # what the neighbours of each begin with
     devices, places = jax.local_devices(), queue.SimpleQueue()
     workers = workers or max(len(os.sched_getaffinity(0)), len(devices))
@@ -183,30 +182,37 @@ def _all(posed: list[tuple], how: Settings, kept: Kept | None, workers: int | No
         finally:
             places.put(place)
 
-    ready, running = [root], {}
-    failed = 0
+    ready, running, failed = [root], {}, 0
     with ThreadPoolExecutor(workers) as pool, tqdm(total=len(posed), disable=not progress, desc="problems") as bar:
+
+        def take(k: int, r: MEP) -> None:
+            nonlocal failed
+            results[k], begins[k] = r, r if leads_on(r) else begins[parent[k]]
+            ready.extend(np.flatnonzero(parent == k).tolist())
+            failed += not r.converged
+            bar.set_postfix(failed=failed)
+            bar.update()
+
+        def ended(job: Future) -> None:
+            k, r = running.pop(job), job.result()
+            if kept is not None:
+                kept.add(k, r)
+            take(k, r)
+
         try:
             while ready or running:
                 while ready:
                     k = ready.pop()
-                    near = begins[parent[k]]
-                    job = Future() if results[k] is not None else pool.submit(search, k, near)
-                    if results[k] is not None:
-                        job.set_result(results[k])
-                    running[job] = k
+                    if k in there:
+                        take(k, there[k])
+                    else:
+                        running[pool.submit(search, k, begins[parent[k]])] = k
                 for job in wait(running, return_when=FIRST_COMPLETED).done:
-                    k = running.pop(job)
-                    r = job.result()
-                    if results[k] is None and kept is not None:
-                        kept.add(k, r)
-                    results[k], begins[k] = r, r if leads_on(r) else begins[parent[k]]
-                    ready += np.flatnonzero(parent == k).tolist()
-                    failed += not r.converged
-                    bar.set_postfix(failed=failed)
-                    bar.update()
+                    ended(job)
         except KeyboardInterrupt:
             pool.shutdown(cancel_futures=True)
+            for job in [job for job in running if not (job.cancelled() or job.exception())]:
+                ended(job)
     return results
 
 
@@ -214,11 +220,12 @@ def _one(energy: Callable, start: np.ndarray, end: np.ndarray, how: Settings, ne
     """One search, from the neighbour where that leads to an answer."""
     try:
         return searched(energy, start, end, how, near=near)
-    except ValueError as error:
+    except Exception as error:  # of whatever kind: it must not stop the others
+        said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         nothing = np.full(2, np.nan)
         return MEP(
             path=jnp.stack([start, end]), energies=nothing, position=nothing, slopes=nothing, barrier=np.nan,
             reverse_barrier=np.nan, interpolated_barrier=np.nan, saddle=jnp.asarray(start), eigenvalues=np.zeros(0),
             zero_modes=0, points=(), residual=np.inf, steps=0, evaluations=0, history=np.zeros((0, 2)), methods=(),
-            converged=False, message=str(error),
+            converged=False, message=said,
         )  # fmt: skip

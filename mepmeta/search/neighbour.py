@@ -9,6 +9,7 @@ from mepmeta.search.converge import PROMINENCE, TIGHTER, Verdict, doubt, enough
 from mepmeta.search.result import MEP, StationaryPoint, extrema, profile_of
 from mepmeta.search.scout import AROUND
 from mepmeta.search.state import Rules, Search
+from mepmeta.search.valley import valleys
 
 __all__ = ["continued", "leads_on"]
 
@@ -60,9 +61,11 @@ def continued(
     if saddle.energy - float(np.max(problem.energies(line))) > PROMINENCE * height:
         return None
     path[top] = saddle.state
+    path, count, astray = valleys(problem, path, top, modes.vectors[0], tol * TIGHTER, known=True)
+    band.evaluations += count
     band.take(path)
     band.hold(top)
-    if not (band.follow(modes.vectors[0], tol * TIGHTER, known=True) and band.look() <= tol):
+    if any(astray) or not band.look() <= tol:
         return None
     turns = extrema(profile_of(*band.profile()), PROMINENCE * np.ptp(np.asarray(band.parts.energies)))
     verdict = enough(band, Verdict(saddle, modes.vectors[0], "it began with the path of a neighbour"))

@@ -233,19 +233,15 @@ class Search:
         self.held[np.array(images) - 1] = True
         self.restart()
 
-    def follow(
-        self, mode: np.ndarray, tol: float, first: int = 0, last: int | None = None, known: bool = False
-    ) -> bool:
+    def follow(self, mode: np.ndarray, tol: float, first: int = 0, last: int | None = None) -> bool:
         """Put images into the valleys on both sides of the saddle that is held; whether both lead to the ends.
 
         The ends are those of the path, or images ``first`` and ``last`` of it, with one that is held between them.
-        They may be ``known`` to be near to there.
         """
         path = np.array(self.path)
         last = path.shape[0] - 1 if last is None else last
         top = 1 + int(np.argmax(self.held[first : last - 1]))
-        piece = valleys(self.problem, path[first : last + 1], top, mode, tol, known)
-        path[first : last + 1], count, self.astray = piece
+        path[first : last + 1], count, self.astray = valleys(self.problem, path[first : last + 1], top, mode, tol)
         self.path, self.evaluations = path, self.evaluations + count
         self._begin(self.method)
         return not any(self.astray)
