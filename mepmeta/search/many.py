@@ -68,7 +68,7 @@ def find_meps(
             others are found; after an interruption of any kind the call goes on where it was.
         workers: searches at a time, by default one for each core, or for each device of JAX if these are more. Each is
             a thread; the searches are spread over the devices.
-        progress: show a bar with the number of whole searches, and of those that failed.
+        progress: show a bar with the number of searches that have ended, and of those that failed.
         **options: those of :func:`~mepmeta.search.mep.find_mep`, but for ``path``.
 
     Returns:

@@ -14,7 +14,7 @@ from mepmeta.search.valley import valleys
 __all__ = ["continued", "leads_on"]
 
 #: Newton steps to the saddle from that of the neighbour, at most.
-STEPS = 30
+STEPS = 60
 
 
 def leads_on(r: MEP) -> bool:
