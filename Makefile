@@ -28,7 +28,7 @@ NOTEBOOK := JUPYTER_PREFER_ENV_PATH=1 TQDM_DISABLE=1 MPLBACKEND=module://matplot
 CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
     JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1 TF_CPP_MIN_LOG_LEVEL=3
 
-.PHONY: help book pdf serve test unit narrow alone portable reference bench bench-training learn fuzz tune clean
+.PHONY: help book pdf serve test unit narrow alone portable reference bench bench-training map learn fuzz tune clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -114,8 +114,11 @@ tune: $(BENCH_READY) ## choose the settings of Spirit and ASE anew, on the devel
 	$(CACHE) $(BENCH)/bin/python -m benchmarks.peers.tune
 
 bench-training: $(READY) ## measure training: from every start, its time, its gradients; forty random skyrmions
-	@set -e; for script in $(filter-out benchmarks/learn.py benchmarks/fuzz.py,$(wildcard benchmarks/[a-z]*.py)); do \
+	@set -e; for script in $(filter-out benchmarks/learn.py benchmarks/fuzz.py benchmarks/map.py,$(wildcard benchmarks/[a-z]*.py)); do \
 	    echo "== $$script"; $(BIN)/python $$script; done
+
+map: $(READY) ## a map of 400 skyrmions in one call, killed twice, beside searches one by one
+	$(CACHE) $(BIN)/python benchmarks/map.py
 
 learn: $(READY) ## train the learned method, within three hours on 2 cores, and compare it on unseen problems
 	$(CACHE) $(BIN)/python -m benchmarks.learn

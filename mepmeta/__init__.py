@@ -34,6 +34,7 @@ from mepmeta.paths import arc_length, bent_path, perturbed_path, straight_path
 from mepmeta.rates.dynamics import Escapes, Trajectories, count_escapes, simulate
 from mepmeta.rates.fokker_planck import relaxation_rates
 from mepmeta.rates.transition import TransitionRate, time_unit, transition_rate
+from mepmeta.search.many import find_meps
 from mepmeta.search.mep import find_mep
 from mepmeta.search.relaxation import Relaxed, relax
 from mepmeta.search.result import MEP, StationaryPoint

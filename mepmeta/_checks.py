@@ -25,7 +25,7 @@ from mepmeta._arguments import (
     shown,
     whole_numbers,
 )
-from mepmeta._trace import traced
+from mepmeta._trace import by_shapes, traced
 from mepmeta.geometry import Flat, Geometry
 
 __all__ = [
@@ -106,6 +106,11 @@ def check_batch(paths: Array, geometry: Any) -> None:
             check_path(paths[np.argmax(np.any(same, axis=1))], geometry)
 
 
+@by_shapes
+def _shape_of(energy: Callable, image: Any) -> Any:
+    return jax.eval_shape(energy, image)
+
+
 def check_energy(
     energy: Callable[[Array], Array], states: Any, geometry: Any = None, *, axes: int = 0
 ) -> Callable[[Array], Array]:
@@ -124,7 +129,7 @@ def check_energy(
     try:
         energy = traced(energy, image)
         parts = energy.parts if hasattr(energy, "each") else (energy,)  # of a sum, all its parts are energies
-        outs = [jax.eval_shape(part, image) for part in parts]
+        outs = [_shape_of(part, image) for part in parts]
     except Exception as error:  # of whatever kind: it is the function of somebody else
         said = str(error) or type(error).__name__
         raise ValueError(

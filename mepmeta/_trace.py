@@ -2,15 +2,20 @@
 
 import dis
 from collections.abc import Callable, Iterator
+from functools import wraps
 from types import CellType, FunctionType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.tree_util import Partial, all_leaves, register_pytree_node_class
 
-__all__ = ["Traced", "traced"]
+__all__ = ["Traced", "by_shapes", "traced"]
+
+#: Programs of which it is remembered what they say of shapes.
+REMEMBERED = 256
 
 
 class _Program:
@@ -26,6 +31,9 @@ class _Program:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Program) and self.key == other.key
+
+    def __repr__(self) -> str:
+        return self.key[0]
 
 
 @register_pytree_node_class
@@ -149,3 +157,27 @@ def traced(energy: Callable[[Array], Array], image: Any) -> Callable[[Array], Ar
         owners = (getattr(owner, part, owner) for part in ("__self__", "__func__"))
         rules = *(rule for rule in rules if rule is not None), *owners
     return Traced(_Program(closed, rules), closed.consts, leaves)
+
+
+def by_shapes(f: Callable[[Callable, Any], Any]) -> Callable[[Callable, Any], Any]:
+    """``f(energy, x)`` that hangs on the program of an energy and on shapes only: computed once for all its numbers."""
+    found: dict[Any, Any] = {}
+
+    @wraps(f)
+    def call(energy: Callable, x: Any) -> Any:
+        leaves, structure = jax.tree.flatten(energy)
+        if not all(hasattr(leaf, "dtype") or isinstance(leaf, (bool, int, float)) for leaf in leaves):
+            return f(energy, x)  # what else a leaf may be, such as a function, is known to itself only
+        kinds = (getattr(leaf, "dtype", type(leaf)) for leaf in leaves)
+        weak = (getattr(getattr(leaf, "aval", leaf), "weak_type", False) for leaf in leaves)
+        key = structure, *zip(map(np.shape, leaves), kinds, weak, strict=True), np.shape(x), x.dtype
+        try:
+            if key in found:
+                return found[key]
+        except TypeError:  # a structure that is not hashable
+            return f(energy, x)
+        if len(found) >= REMEMBERED:
+            found.pop(next(iter(found), None), None)
+        return found.setdefault(key, f(energy, x))
+
+    return call

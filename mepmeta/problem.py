@@ -18,6 +18,7 @@ from jax.tree_util import Partial, register_dataclass
 
 from mepmeta._checks import check_energies
 from mepmeta._compiled import compiled
+from mepmeta._trace import by_shapes
 from mepmeta.geometry import Geometry, Spheres
 from mepmeta.spectra.modes import largest_curvature, rough
 
@@ -208,6 +209,7 @@ def tolerance(tol: float | None, default: float, problem: Problem, dtype: jnp.dt
     return max(default, ROUNDINGS * float(jnp.finfo(dtype).eps))
 
 
+@by_shapes
 def has_second_derivatives(energy: Callable, x: Array) -> bool:
     """Whether JAX can differentiate the energy twice; one that another program computes may give forces only."""
     try:

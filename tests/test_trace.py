@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.tree_util import Partial
 from rounding import rounding
 
 import mepmeta as mm
-from mepmeta._trace import traced
+from mepmeta._trace import by_shapes, traced
 
 STATE = jax.ShapeDtypeStruct((3,), jnp.float64)
 X = jnp.array([0.3, -0.2, 0.7])
@@ -123,3 +124,23 @@ def test_derivatives_by_a_number_that_is_closed_over():
 def test_in_any_unit(J):
     r = mm.find_mep(lambda x: J * jnp.sum((x**2 - 1) ** 2), -jnp.ones(1), jnp.ones(1), progress=False)
     assert r.converged and r.barrier == pytest.approx(J, rel=1e-9)
+
+
+def test_what_hangs_on_shapes_is_computed_once_for_all_numbers():
+    calls = []
+
+    @by_shapes
+    def looked_at(energy, x):
+        calls.append(energy)
+        return len(calls)
+
+    def energy(c, x):
+        return jnp.sum(c * x**2)
+
+    x = jnp.zeros(3)
+    assert [looked_at(Partial(energy, c), x) for c in (1.0, 2.0, 3.0)] == [1, 1, 1]
+    assert looked_at(Partial(energy, jnp.ones(3)), x) == 2  # another shape
+    assert looked_at(Partial(energy, 1.0), jnp.zeros(4)) == 3  # of a state, too
+    assert looked_at(Partial(energy, jnp.float32(1.0)), x) == 4  # another kind
+    assert looked_at(Partial(lambda c, x: c * jnp.sum(x), 1.0), x) == 5  # another program
+    assert looked_at(energy, x) == 6 and looked_at(energy, x) == 7  # of a plain function nothing is known

@@ -20,6 +20,7 @@ from mepmeta.problem import Problem, pose, tolerance
 from mepmeta.search.beyond import SAME
 from mepmeta.search.converge import PROMINENCE, Verdict, converge
 from mepmeta.search.first_path import first_path
+from mepmeta.search.neighbour import continued
 from mepmeta.search.pieces import over_minima
 from mepmeta.search.relaxation import Relaxed, public, relaxed
 from mepmeta.search.report import reported
@@ -199,10 +200,12 @@ def searched(
     how: Settings,
     turn: np.ndarray | None = None,
     alone: bool = True,
+    near: MEP | None = None,
 ) -> MEP:
     """:func:`find_mep`, unchecked; with a ``turn``, so much of each mode of the start, along a path to that side.
 
-    A search that is ``alone`` tells of a lower first path.
+    A search that is ``alone`` tells of a lower first path. From the path of a problem that is ``near`` it goes on where
+    that leads to an answer.
     """
     path = how.path
     if hasattr(energy, "live"):  # spins of sites without a moment have nowhere to go
@@ -249,9 +252,15 @@ def searched(
         lowest_ones = lowest(problem, ends[0], 4, problem.geometry).vectors if modes is None else np.asarray(modes)
         aside = np.tensordot(turn[: len(lowest_ones)], lowest_ones, 1).astype(ends[0].dtype)
     minima = known_ends if own and how.climb and reached and how.relax_endpoints else None
+    there = None
+    if near is not None and how.window is None and minima is not None and not together:
+        line, other = first_path(problem, *ends, near.path.shape[0], modes)
+        wanted = tolerance(how.tol, TOL, problem, line.dtype)
+        there = continued(problem, minima, line, rules, how.max_steps, near, wanted)
+    band, verdict = there or (band, None)
     # Of a window the number of images is that of the window alone.
     given = None if path is None and (how.n_images is None or how.window is not None) else (how.n_images,)
-    for images in given or IMAGES:
+    for images in () if there else given or IMAGES:
         line, other = problem.inside(path, axis=1) if path is not None else None, np.inf
         if line is None:
             line, other = first_path(problem, *ends, images, modes, aside)

@@ -158,14 +158,18 @@ class MEP:
         if check_file(file).suffix.lower() == ".ovf":
             ovf.save(file, self.path, band=True)
             return
+        stream = io.BytesIO()
+        np.savez_compressed(stream, **self.columns())
+        write(file, stream.getvalue())
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """All of it as arrays by name, which :meth:`of_columns` takes back."""
         columns = {
             field.name: np.asarray(getattr(self, field.name)) for field in fields(self) if field.name != "points"
         }
         for name in StationaryPoint._fields:
             columns[f"points.{name}"] = np.array([np.asarray(getattr(point, name)) for point in self.points])
-        stream = io.BytesIO()
-        np.savez_compressed(stream, **columns)
-        write(file, stream.getvalue())
+        return columns
 
     @classmethod
     def load(cls, file: str | Path) -> MEP:
@@ -176,7 +180,11 @@ class MEP:
         """
         if check_file(file).suffix.lower() == ".ovf":
             raise ValueError(f"{file} holds the images alone: mm.load reads them")
-        columns = read_arrays(file, "a saved MEP")
+        return cls.of_columns(read_arrays(file, "a saved MEP"), file)
+
+    @classmethod
+    def of_columns(cls, columns: dict[str, np.ndarray], file: str | Path) -> MEP:
+        """The result of :meth:`columns`, which came from a file; a ``ValueError`` where they are something else."""
         wanted = {field.name for field in fields(cls)} - {"points"} | {f"points.{p}" for p in StationaryPoint._fields}
         missing = wanted - set(columns)
         if missing:

@@ -54,7 +54,7 @@ class Search:
         path: Array,
         rules: Rules,
         max_steps: int,
-        bar: tqdm,
+        bar: tqdm | None,
         before: "Search | None" = None,
         ends: Sequence[StationaryPoint] | None = None,
     ):

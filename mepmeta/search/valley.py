@@ -6,9 +6,11 @@ images of a valley follow one from the other, from the saddle down. A band of qu
 once, and creeps along their soft directions; here every image starts with the curvatures that the last one has learned.
 """
 
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from mepmeta.methods import LBFGS
 from mepmeta.methods.loop import March
 from mepmeta.problem import Problem
 from mepmeta.search.descent import Descended, at_distance, descend
@@ -16,6 +18,8 @@ from mepmeta.search.spread import spread
 
 __all__ = ["below", "valleys"]
 
+#: Where an image is nearly there, a few curvatures do, and cost a part of many.
+KNOWN = LBFGS(angle=1e-3, growth=jnp.inf, memory=5)
 #: Gradients for one image, at most.
 MOST = 300
 #: The force, in units of force, at which one image may be told from another.
@@ -28,7 +32,7 @@ NEARER, FARTHER, ROUNDS, UNEVEN = 0.5, 1.4, 3, 3.0
 
 
 def valleys(
-    problem: Problem, path: Array, top: int, mode: Array, tol: float
+    problem: Problem, path: Array, top: int, mode: Array, tol: float, known: bool = False
 ) -> tuple[np.ndarray, int, list[list[np.ndarray]]]:
     r"""The path with its images in the valleys of a saddle, where these lead to its ends.
 
@@ -42,12 +46,15 @@ def valleys(
         path: images in units of the problem; image ``top`` is the saddle.
         mode: the negative mode of the saddle, of any sign.
         tol: largest force across the path on a particle.
+        known: whether the images are known to be near to where they will be, so that no other ones are tried.
 
     Source: :cite:t:`muller1979`, :cite:t:`gonzalez1989`.
     """
     path, evaluations, astray = np.array(path), 0, []
     for side in (path[top::-1], path[top:]):  # views, from the saddle down
-        found, count, way = _valley(problem, side, mode, tol) if len(side) > 2 else (None, 0, [np.array(side[0])])
+        found, count, way = (
+            _valley(problem, side, mode, tol, known) if len(side) > 2 else (None, 0, [np.array(side[0])])
+        )
         evaluations += count
         astray.append([] if found is not None else way)
         if found is not None:
@@ -55,11 +62,13 @@ def valleys(
     return path, evaluations, astray
 
 
-def _valley(problem: Problem, path: np.ndarray, mode: Array, tol: float) -> tuple[np.ndarray | None, int, list]:
+def _valley(
+    problem: Problem, path: np.ndarray, mode: Array, tol: float, known: bool
+) -> tuple[np.ndarray | None, int, list]:
     """Of one side; None where the valley leads elsewhere. And the last way down."""
     guess, evaluations, best = path, 0, (np.log(UNEVEN), None)
     for _ in range(ROUNDS):
-        way, d, count, found = _down(problem, guess, mode, tol)
+        way, d, count, found = _down(problem, guess, mode, tol, known)
         evaluations += count
         left, short = problem.distance(way[-1], path[-1]) / d, len(path) - 1 - len(way)
         if not found or left > len(path):
@@ -67,14 +76,14 @@ def _valley(problem: Problem, path: np.ndarray, mode: Array, tol: float) -> tupl
         uneven = abs(np.log(max(left, np.finfo(float).tiny)))
         if short == 0 and uneven < best[0]:
             best = uneven, np.stack([*way, path[-1]])
-            if NEARER < left < FARTHER:
+            if known or NEARER < left < FARTHER:
                 break
         # The length of the valley is known now.
         guess = spread(problem, [*way, path[-1]], len(path))
     return best[1], evaluations, way
 
 
-def _down(problem: Problem, guess: np.ndarray, mode: Array, tol: float) -> tuple[list, float, int, bool]:
+def _down(problem: Problem, guess: np.ndarray, mode: Array, tol: float, known: bool) -> tuple[list, float, int, bool]:
     """Images as far apart as the guess says, as many as it has or until near its end, where all of them were found.
 
     The images, the last distance, gradients computed, and whether all were found.
@@ -87,7 +96,12 @@ def _down(problem: Problem, guess: np.ndarray, mode: Array, tol: float) -> tuple
         d = (problem.distance(above, guess[n]) + sum(lengths[n:])) / (len(guess) - n)
         if n == 1:
             mode = np.asarray(mode) * np.copysign(1, np.vdot(mode, problem.way(above, guess[1])))
-        found, count = below(problem, way, d, mode, (guess[n], end), tol, before)
+        if known:  # off its guess as the one above is off its own
+            x = problem.moved_by(guess[n], above - guess[n - 1])
+            found = descend(problem, x, tol, MOST, along=above, distance=d, before=before, method=KNOWN)
+            count = found.evaluations
+        else:
+            found, count = below(problem, way, d, mode, (guess[n], end), tol, before)
         evaluations, before = evaluations + count, found.march
         if not (found.residual <= tol and found.energy < level):
             return way, d, evaluations, False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -20,8 +21,8 @@ ZERO = 1e-7
 DEGENERATE = 1e-4
 #: Rounds that a rough lowest mode takes, at least and at most; and at most with factors of a matrix near by.
 FEWEST, SOLVES, AGAIN = 3, 30, 12
-#: Products for a first idea of the lowest eigenvalue.
-LANCZOS = 30
+#: Eigenvalues of an inverse are found to this part; and products for a rough lowest one.
+LANCZOS, FEW = 1e-11, 24
 
 
 def lowest_eigenpairs(H: sp.sparse.csc_array, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -54,19 +55,16 @@ def eigenpairs(H: sp.sparse.csc_array, k: int) -> tuple[np.ndarray, np.ndarray, 
     random = np.random.default_rng(0)
     eigsh, start = sp.sparse.linalg.eigsh, random.standard_normal(n)
     largest = float(abs(eigsh(H, 1, which="LM", v0=start, tol=1e-3, return_eigenvectors=False)[0]))
-    value, v = _end(H)
-    off = max(1e-2 * largest, np.linalg.norm(H @ v - value * v) if value < 0 else 0.0)
-    lu, shift = _below(H, min(0.0, value), off, ACCURATE)
+    rough, _, off = _lanczos(lambda v: -(H @ v), start, 1, FEW)
+    lu, shift = _below(H, min(0.0, -rough[0]), max(off, 1e-2 * largest), ACCURATE)
     values, vectors, missing = np.zeros(0), np.zeros((n, 0)), k
     while missing > 0:
 
         def inverse(v: np.ndarray, found: np.ndarray = vectors) -> np.ndarray:
-            v = np.ravel(v)
             v = lu.solve(v - found @ (found.T @ v))
             return v - found @ (found.T @ v)
 
-        operator, start = sp.sparse.linalg.LinearOperator((n, n), inverse, dtype=float), random.standard_normal(n)
-        more, columns = eigsh(operator, missing, which="LA", v0=start, ncv=min(n, 2 * missing + 20), tol=1e-11)
+        more, columns, _ = _lanczos(inverse, random.standard_normal(n), missing, n)
         values, vectors = np.append(values, 1 / more + shift), np.hstack([vectors, columns])
         order = np.argsort(values)
         values, vectors = values[order], vectors[:, order]
@@ -74,6 +72,38 @@ def eigenpairs(H: sp.sparse.csc_array, k: int) -> tuple[np.ndarray, np.ndarray, 
         below = values[k - 1] - ZERO * largest
         missing = min(_lower(H, below) - int(np.sum(values < below)), k)
     return values[:k], vectors[:, :k], largest
+
+
+def _lanczos(
+    product: Callable[[np.ndarray], np.ndarray], start: np.ndarray, k: int, most: int
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """The k highest eigenvalues of a symmetric operator and their vectors as columns, and the residual of the last.
+
+    Every vector is made orthogonal to all before, of which there are a few dozen: where products are cheap, ARPACK
+    takes longer than they do. At ``most`` products.
+    """
+    basis, diagonal, beside = np.empty((min(most, 2 * FEW), start.size)), [], []
+    v = start / np.linalg.norm(start)
+    for j in range(most):
+        if j == len(basis):
+            basis = np.concatenate([basis, np.empty((min(most, 2 * j) - j, start.size))])
+        basis[j] = v
+        w = product(v)
+        part = basis[: j + 1] @ w
+        w = w - part @ basis[: j + 1]
+        w = w - (basis[: j + 1] @ w) @ basis[: j + 1]
+        size = np.linalg.norm(w)
+        diagonal.append(part[-1])
+        end = j + 1 == most or size <= LANCZOS * abs(diagonal[0])
+        if j + 1 >= k and (end or j % 4 == 3):
+            values, small = sp.linalg.eigh_tridiagonal(diagonal, beside)
+            values, small = values[: -k - 1 : -1], small[:, : -k - 1 : -1]
+            off = size * np.abs(small[-1])
+            if end or np.all(off <= LANCZOS * np.abs(values)):
+                break
+        beside.append(size)
+        v = w / size
+    return values, basis[: j + 1].T @ small, float(off[-1])
 
 
 class Near(NamedTuple):
@@ -93,7 +123,8 @@ def near_lowest(H: sp.sparse.csc_array, before: Near | None) -> Near:
     vectors of no symmetry come along; and signs say that there is none below.
     """
     if before is None:
-        before = Near(_end(H)[1])
+        some = np.random.default_rng(0).standard_normal(H.shape[0])
+        before = Near(_lanczos(lambda v: -(H @ v), some, 1, FEW)[1][:, 0])
     found = None if before.factors is None else _led(H, before.factors, before.vector, False)
     lu, shift = before.factors, -np.inf
     if found is None:
@@ -122,23 +153,6 @@ def _led(H: sp.sparse.csc_array, lu: sp.sparse.linalg.SuperLU, v: np.ndarray, ow
         # With factors of H itself a step of inverse iteration; with others, the best in the space of all steps.
         V = np.linalg.qr(some - lu.solve(off) if own else np.hstack([V, lu.solve(off)]))[0]
     return None
-
-
-def _end(H: sp.sparse.csc_array) -> tuple[float, np.ndarray]:
-    """The lower end of the spectrum roughly, from above: a value between the eigenvalues there, and its vector."""
-    n, rng = H.shape[0], np.random.default_rng(0)
-    V = rng.standard_normal((n, 1))
-    V /= np.linalg.norm(V)
-    for _ in range(LANCZOS):
-        w = H @ V[:, -1]
-        for _ in range(2):
-            w = w - V @ (V.T @ w)
-        size = np.linalg.norm(w)
-        if not size > 0:
-            break
-        V = np.column_stack([V, w / size])
-    values, turned = np.linalg.eigh(V.T @ (H @ V))
-    return float(values[0]), V @ turned[:, 0]
 
 
 def _shifted(H: sp.sparse.csc_array, value: float) -> sp.sparse.csc_array:
