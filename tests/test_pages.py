@@ -4,12 +4,17 @@ import re
 from ast import literal_eval
 from collections import Counter
 from functools import cache
+from pathlib import Path
+from string import Formatter
 
 import jupytext
 import nbformat
 import pytest
+import yaml
 from printed import Printed
 from reference import NOTEBOOKS, ROOT, executable_pages
+
+import mepmeta
 
 HOW = "run: make reference"
 #: Widest line of code on a page.
@@ -79,6 +84,59 @@ def test_every_claim_has_one_verdict_and_its_place_in_the_tables():
     tables = "".join(text for name, text in glued.items() if name.startswith("table_") and name != "table_left")
     assert len(re.findall(r"^\| \d+ \| \*\*", tables.replace("\\n", "\n"), re.M)) == len(verdicts)
     assert len(verdicts) == int(literal_eval(glued["claims"]))
+
+
+def test_every_claim_is_said_in_full():
+    words = yaml.safe_load((ROOT / "book/_data/claims.yml").read_text())
+    needed = {"section", "quote", "place", "number", "test", "page"}
+    for key, row in words["claims"].items():
+        assert needed <= row.keys() <= needed | {"kind", "reading", "readings", "varies"}, key
+        assert row["section"] in words["sections"] and (ROOT / "book" / f"{row['page']}.md").exists(), key
+        assert row.get("kind", "implied") in ("misprint", "implied"), key
+        assert len({"kind", "reading", "readings"} & row.keys()) < 2, key
+        assert not set("|\n") & set("".join(str(row[name]) for name in needed)), f"{key}: no place in a table"
+
+
+@pytest.fixture
+def judge():
+    """The part of the page that joins words and numbers, with two rows of its own."""
+    page = jupytext.read(ROOT / "book" / "claims.md")
+    names = {"re": re, "yaml": yaml, "Path": Path, "Formatter": Formatter, "mm": mepmeta}
+    exec(next(cell.source for cell in page.cells if "def claim(" in cell.source), names)
+    names["words"]["claims"] = {
+        "one": {"number": "{x:.1f}, {y[a]:below 1e-8}, {rates.low} %"},
+        "several": {"number": "{x:.1f}", "readings": {"a": "the first", "b": "the second"}},
+        "counts": {"number": "{x:.1f}", "readings": "with {fits} images"},
+    }
+    return names
+
+
+def test_words_and_numbers_of_a_claim_make_its_row(judge):
+    judge["claim"]("one", True, x=1.23, y={"a": 1e-12})
+    judge["claim"]("several", {"a": False, "b": True}, x=2.0)
+    judge["claim"]("counts", {8: True, 11: True, 14: False}, x=3.0)
+    assert judge["numbers"]["one"] == "1.2, below 1e-08, {glue:text}`rates.md::low:s` %"
+    read = "reproduced, read as "
+    assert [*judge["verdicts"].values()] == ["reproduced", f"{read}the second", f"{read}with 8, 11 images"]
+    judge["claim"]("several", {"a": False, "b": False}, x=2.0)
+    judge["claim"]("counts", {8: True, 11: True}, x=3.0)
+    assert [*judge["verdicts"].values()][1:] == ["not reproduced", "reproduced"]
+
+
+@pytest.mark.parametrize(
+    "key, holds, values",
+    [
+        ("one", True, {"x": 1.0}),  # a number is missing
+        ("one", True, {"x": 1.0, "y": {"a": 1.0}, "z": 1.0}),  # or left over
+        ("one", True, {"x": 1.0, "y": {"a": 1.0, "b": 1.0}}),
+        ("one", {"a": True}, {"x": 1.0, "y": {"a": 1.0}}),  # readings without words
+        ("several", True, {"x": 1.0}),  # words without readings
+        ("several", {"a": True, "c": False}, {"x": 1.0}),
+    ],
+)
+def test_a_claim_whose_words_and_numbers_do_not_match_is_refused(judge, key, holds, values):
+    with pytest.raises(ValueError, match=key if isinstance(holds, dict) or key == "several" else "names"):
+        judge["claim"](key, holds, **values)
 
 
 @pytest.mark.parametrize(
