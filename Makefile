@@ -114,8 +114,8 @@ tune: $(BENCH_READY) ## choose the settings of Spirit and ASE anew, on the devel
 	$(CACHE) $(BENCH)/bin/python -m benchmarks.peers.tune
 
 bench-training: $(READY) ## measure training: from every start, its time, its gradients; forty random skyrmions
-	@set -e; for script in $(filter-out benchmarks/learn.py benchmarks/fuzz.py benchmarks/map.py,$(wildcard benchmarks/[a-z]*.py)); do \
-	    echo "== $$script"; $(BIN)/python $$script; done
+	@set -e; for script in all_starts escape_rates gradient_cost random_skyrmions training_time; do \
+	    echo "== $$script"; $(BIN)/python benchmarks/$$script.py; done
 
 map: $(READY) ## a map of 400 skyrmions in one call, killed twice, beside searches one by one
 	$(CACHE) $(BIN)/python benchmarks/map.py

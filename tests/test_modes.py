@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from rounding import rounding
 
 import mepmeta as mm
-from mepmeta.spectra import eigenpairs, modes
+from mepmeta.spectra import davidson, eigenpairs, modes
 
 SHAPE = (6, 6)
 ANGLES = mm.single_spin(K1=1.0, K2=-2.0)
@@ -214,7 +214,7 @@ def test_a_guess_of_another_symmetry_does_not_hide_the_lowest_mode():
     chain = sp.diags_array([np.full(n - 1, -1.0), np.full(n, 2.0), np.full(n - 1, -1.0)], offsets=(-1, 0, 1))
     H = sp.csc_array(sp.block_diag([chain - 0.2 * sp.eye_array(n), chain - 0.3 * sp.eye_array(n)]))
     other = np.concatenate([np.linalg.eigh(chain.toarray())[1][:, 0], np.zeros(n)])
-    found = eigenpairs.near_lowest(H, eigenpairs.Near(other)).vector
+    found = davidson.near_lowest(H, davidson.Near(other)).vector
     exact = -0.3 + 4 * np.sin(np.pi / (2 * (n + 1))) ** 2
     assert found @ (H @ found) == pytest.approx(exact, rel=0.05) and np.linalg.norm(found[:n]) < 1e-3
 
@@ -223,7 +223,7 @@ def test_a_guess_of_another_symmetry_does_not_hide_the_lowest_mode():
 def test_an_exact_mode_for_a_guess_does_not_hide_a_lower_one(lowest):
     """Among many others near by."""
     H = sp.csc_array(sp.diags_array(np.concatenate([[0.1, lowest], np.linspace(0.11, 8, 5000)])))
-    found = eigenpairs.near_lowest(H, eigenpairs.Near(np.eye(1, 5002)[0])).vector
+    found = davidson.near_lowest(H, davidson.Near(np.eye(1, 5002)[0])).vector
     assert abs(found[1]) > 0.9
 
 
@@ -241,7 +241,7 @@ def test_the_rough_lowest_mode_is_the_lowest(guess):
     H = sp.csc_array(turn @ A @ turn.T)
     lowest = turn.toarray()[:, 0]
     start = lowest + 0.3 * rng.standard_normal(1000) / np.sqrt(1000)
-    found = eigenpairs.near_lowest(H, eigenpairs.Near(start) if guess else None).vector
+    found = davidson.near_lowest(H, davidson.Near(start) if guess else None).vector
     assert abs(found @ lowest) > 0.99
 
 
@@ -256,11 +256,11 @@ def test_factors_of_a_matrix_near_by_serve_again(sunk, monkeypatch):
 
     before = sp.csc_array(chain + dip(200, 0.9) + dip(600, 0.8))
     after = sp.csc_array(chain + dip(203, 0.9) + dip(600, 1.2 if sunk else 0.8) + sp.diags_array(0.02 * rng.random(n)))
-    known = eigenpairs.near_lowest(before, None)
+    known = davidson.near_lowest(before, None)
     counted = []
     once = eigenpairs.factorised
     monkeypatch.setattr(eigenpairs, "factorised", lambda *args: counted.append(1) or once(*args))
-    found = eigenpairs.near_lowest(after, known).vector
+    found = davidson.near_lowest(after, known).vector
     exact = np.linalg.eigvalsh(after.toarray())[0]
     assert found @ (after @ found) == pytest.approx(exact, rel=0.05)
     assert len(counted) == 1 or sunk

@@ -4,7 +4,6 @@ import io
 import os
 import struct
 import zlib
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,8 +13,10 @@ import numpy as np
 from mepmeta._arguments import check_file
 from mepmeta.search.result import MEP
 
-with suppress(ImportError):  # where there is none, two runs on one file are not kept apart
+try:
     import fcntl
+except ImportError:  # on Windows: there two runs on one file are not kept apart
+    fcntl = None
 
 __all__ = ["Kept"]
 
@@ -50,7 +51,7 @@ class Kept:
 
     def _read(self, run: bytes) -> dict[int, MEP]:
         try:
-            if "fcntl" in globals():
+            if fcntl is not None:
                 fcntl.flock(self.stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise ValueError(f"{self.file} is being written by another run") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import scipy as sp
@@ -11,7 +10,17 @@ import scipy as sp
 from mepmeta._arguments import check_count
 from mepmeta.spectra.factors import ACCURATE, SIGNS, checked_matrix, factorised, one_thread
 
-__all__ = ["DENSE", "ZERO", "Near", "eigenpairs", "lowest_eigenpairs", "near_lowest", "reproducible"]
+__all__ = [
+    "DENSE",
+    "FEW",
+    "ZERO",
+    "eigenpairs",
+    "lanczos",
+    "lower",
+    "lowest_eigenpairs",
+    "reproducible",
+    "shifted_below",
+]
 
 #: Up to this many rows a matrix is diagonalised as a whole.
 DENSE = 600
@@ -19,8 +28,6 @@ DENSE = 600
 ZERO = 1e-7
 #: Eigenvalues within this part of each other belong to one space, in which the modes are chosen by their coordinates.
 DEGENERATE = 1e-4
-#: Rounds that a rough lowest mode takes, at least and at most; and at most with factors of a matrix near by.
-FEWEST, SOLVES, AGAIN = 3, 30, 12
 #: Eigenvalues of an inverse are found to this part; and products for a rough lowest one.
 LANCZOS, FEW = 1e-11, 24
 
@@ -55,8 +62,8 @@ def eigenpairs(H: sp.sparse.csc_array, k: int) -> tuple[np.ndarray, np.ndarray, 
     random = np.random.default_rng(0)
     eigsh, start = sp.sparse.linalg.eigsh, random.standard_normal(n)
     largest = float(abs(eigsh(H, 1, which="LM", v0=start, tol=1e-3, return_eigenvectors=False)[0]))
-    rough, _, off = _lanczos(lambda v: -(H @ v), start, 1, FEW)
-    lu, shift = _below(H, min(0.0, -rough[0]), max(off, 1e-2 * largest), ACCURATE)
+    rough, _, off = lanczos(lambda v: -(H @ v), start, 1, FEW)
+    lu, shift = shifted_below(H, min(0.0, -rough[0]), max(off, 1e-2 * largest), ACCURATE)
     values, vectors, missing = np.zeros(0), np.zeros((n, 0)), k
     while missing > 0:
 
@@ -64,17 +71,17 @@ def eigenpairs(H: sp.sparse.csc_array, k: int) -> tuple[np.ndarray, np.ndarray, 
             v = lu.solve(v - found @ (found.T @ v))
             return v - found @ (found.T @ v)
 
-        more, columns, _ = _lanczos(inverse, random.standard_normal(n), missing, n)
+        more, columns, _ = lanczos(inverse, random.standard_normal(n), missing, n)
         values, vectors = np.append(values, 1 / more + shift), np.hstack([vectors, columns])
         order = np.argsort(values)
         values, vectors = values[order], vectors[:, order]
         # Just below the k-th: whatever else is in its own multiplet is as good.
         below = values[k - 1] - ZERO * largest
-        missing = min(_lower(H, below) - int(np.sum(values < below)), k)
+        missing = min(lower(H, below) - int(np.sum(values < below)), k)
     return values[:k], vectors[:, :k], largest
 
 
-def _lanczos(
+def lanczos(
     product: Callable[[np.ndarray], np.ndarray], start: np.ndarray, k: int, most: int
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """The k highest eigenvalues of a symmetric operator and their vectors as columns, and the residual of the last.
@@ -106,65 +113,18 @@ def _lanczos(
     return values, basis[: j + 1].T @ small, float(off[-1])
 
 
-class Near(NamedTuple):
-    """A rough lowest eigenvector, and factors of the matrix near it that found it."""
-
-    vector: np.ndarray
-    factors: sp.sparse.linalg.SuperLU | None = None
-
-
-@one_thread
-def near_lowest(H: sp.sparse.csc_array, before: Near | None) -> Near:
-    """The lowest eigenvector of a sparse symmetric matrix, to a twentieth of its eigenvalue, from that of one near it.
-
-    Factors of the matrix near it serve again: they are what is dear, and a rough eigenvector only needs to be led to.
-    Where they do not suffice, or there are none: within the residual of v there is an eigenvalue, and H is shifted to
-    below that, which the signs of its factors confirm. Of another symmetry v has no part along the lowest one, so two
-    vectors of no symmetry come along; and signs say that there is none below.
-    """
-    if before is None:
-        some = np.random.default_rng(0).standard_normal(H.shape[0])
-        before = Near(_lanczos(lambda v: -(H @ v), some, 1, FEW)[1][:, 0])
-    found = None if before.factors is None else _led(H, before.factors, before.vector, False)
-    lu, shift = before.factors, -np.inf
-    if found is None:
-        v = before.vector / np.linalg.norm(before.vector)
-        value = v @ (H @ v)
-        off = np.linalg.norm(H @ v - value * v) + 1e-3 * abs(H).max()
-        lu, shift = _below(H, value, off, SIGNS)
-        found = _led(H, lu, v, True)
-    if found is not None:
-        lower = (value := found @ (H @ found)) - 0.1 * abs(value)
-        if shift >= lower or not _lower(H, lower):
-            return Near(found, lu)
-    return Near(eigenpairs(H, 1)[1][:, 0], lu)
-
-
-def _led(H: sp.sparse.csc_array, lu: sp.sparse.linalg.SuperLU, v: np.ndarray, own: bool) -> np.ndarray | None:
-    """The lowest eigenvector that factors, H's ``own`` or of a matrix near it, lead to from v; None if not soon."""
-    some = np.column_stack([v, np.random.default_rng(0).standard_normal((v.size, 2))])
-    V = np.linalg.qr(lu.solve(some))[0]
-    for turn in range(SOLVES if own else AGAIN):
-        values, turned = np.linalg.eigh(V.T @ (H @ V))
-        values, some = values[:3], V @ turned[:, :3]
-        off = H @ some - some * values
-        if turn >= FEWEST and np.linalg.norm(off[:, 0]) <= 0.05 * abs(values[0]):
-            return some[:, 0]
-        # With factors of H itself a step of inverse iteration; with others, the best in the space of all steps.
-        V = np.linalg.qr(some - lu.solve(off) if own else np.hstack([V, lu.solve(off)]))[0]
-    return None
-
-
 def _shifted(H: sp.sparse.csc_array, value: float) -> sp.sparse.csc_array:
     return sp.sparse.csc_array(H - value * sp.sparse.eye_array(H.shape[0]))
 
 
-def _lower(H: sp.sparse.csc_array, value: float) -> int:
+def lower(H: sp.sparse.csc_array, value: float) -> int:
     """How many eigenvalues are lower than a value."""
     return int(np.sum(factorised(_shifted(H, value), SIGNS).U.diagonal() < 0))
 
 
-def _below(H: sp.sparse.csc_array, value: float, off: float, accurate: float) -> tuple[sp.sparse.linalg.SuperLU, float]:
+def shifted_below(
+    H: sp.sparse.csc_array, value: float, off: float, accurate: float
+) -> tuple[sp.sparse.linalg.SuperLU, float]:
     """Factors of H shifted to above zero, and the shift: ``off`` below a value, or so much farther that it suffices."""
     while True:
         try:

@@ -16,8 +16,8 @@ from mepmeta._arguments import check_count
 from mepmeta._checks import check_energy, check_state
 from mepmeta._compiled import compiled
 from mepmeta.geometry import Flat, Geometry
-from mepmeta.spectra.davidson import davidson
-from mepmeta.spectra.eigenpairs import DENSE, ZERO, Near, eigenpairs, near_lowest, reproducible
+from mepmeta.spectra.davidson import Near, davidson, near_lowest
+from mepmeta.spectra.eigenpairs import DENSE, ZERO, eigenpairs, reproducible
 from mepmeta.spectra.hessian import degrees_of_freedom, is_local, matrix, product_in_coordinates, rough_matrix
 
 __all__ = [
