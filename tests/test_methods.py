@@ -287,7 +287,7 @@ def test_lbfgs_keeps_no_pair_of_negative_curvature():
     np.testing.assert_allclose(move1, LBFGS.step * F1, rtol=rounding(1, 10))
     # the next good pair is kept, and is the only one
     _, memory = update(LBFGS, 0.5 * F1, memory, x0 + move + move1)
-    np.testing.assert_allclose(memory.moves[0, memory.newest[0]], move1[0], atol=1e-13)
+    np.testing.assert_allclose(memory.moves[memory.newest[0]], move1[0], atol=1e-13)
     np.testing.assert_allclose(np.sort(memory.curvatures[0]), [0, 0, 0, 0, jnp.vdot(move1, 0.5 * F1)])
 
 

@@ -68,8 +68,8 @@ class ConjugateGradient:
 class _LBFGSState(NamedTuple):
     last: _Memory
     soft: Array  # the last force with its stiff waves damped
-    moves: Array  # (N, memory, n), in a ring of places
-    changes: Array  # (N, memory, n), minus the change of that in each move
+    moves: Array  # (N memory, n), in a ring of places; with one axis for both the compiler changes it in place
+    changes: Array  # (N memory, n), minus the change of that in each move
     curvatures: Array  # (N, memory), move . change, 0 in an empty place
     crossed: Array  # (N, memory, memory), every move with every change
     changed: Array  # (N, memory, memory), every change of the force with every one of the damped force
@@ -147,7 +147,7 @@ class LBFGS:
     def init(self, path: Array) -> _LBFGSState:
         m, (images, *_), zeros = self.memory, path.shape, partial(jnp.zeros, dtype=path.dtype)
         last = _Memory(path, jnp.zeros_like(path), jnp.asarray(True))
-        pairs, products = zeros((images, m, path[0].size)), zeros((images, m, m))
+        pairs, products = zeros((images * m, path[0].size)), zeros((images, m, m))
         return _LBFGSState(
             last, jnp.zeros_like(path), pairs, pairs, zeros((images, m)), products, products,
             jnp.zeros(images, jnp.int32), zeros(images) + self.step, jnp.full(images, jnp.inf, path.dtype),
@@ -189,7 +189,8 @@ class LBFGS:
         sound = ~s.last.fresh & (curvature > 0.01 * moved * length(change))
 
         # A pair that is not sound takes no place.
-        images, place = jnp.arange(path.shape[0]), (s.newest + sound.astype(jnp.int32)) % self.memory
+        place = (s.newest + sound.astype(jnp.int32)) % self.memory
+        images = jnp.arange(path.shape[0], dtype=place.dtype)
 
         def put(places: Array, new: Array, *at: Any) -> Array:
             return places.at[at].set(jnp.where(sound.reshape((-1,) + (1,) * (new.ndim - 1)), new, places[at]))
@@ -197,12 +198,16 @@ class LBFGS:
         def flat(v: Array) -> Array:
             return v.reshape(v.shape[0], -1)
 
-        moves, changes = (put(pairs, flat(v), images, place) for pairs, v in ((s.moves, move), (s.changes, smooth)))
+        def ring(pairs: Array) -> Array:
+            return pairs.reshape(path.shape[0], self.memory, -1)
+
+        rows = images * self.memory + place
+        moves, changes = (put(pairs, flat(v), rows) for pairs, v in ((s.moves, move), (s.changes, smooth)))
         curvatures = put(s.curvatures, curvature, images, place)
 
         # Two looks at all pairs give every product that the step needs, one more the step itself.
         def products(v: Array) -> list[Array]:
-            return [shared(_product("nmd,nd->nm", pairs, flat(v))) for pairs in (moves, changes)]
+            return [shared(_product("nmd,nd->nm", ring(pairs), flat(v))) for pairs in (moves, changes)]
 
         of_move, of_change = products(change)
         crossed = put(s.crossed, of_move, images, slice(None), place)
@@ -214,7 +219,7 @@ class LBFGS:
         gram = Gram(curvatures, crossed, changed, *products(force), place, scale)
         known = Strength(strength, before, product(force, soft), s.last.fresh)
         first, along, back, own = self.coefficients(gram, known, s.own)
-        learned = _product("nm,nmd->nd", along, moves) + _product("nm,nmd->nd", back, changes)
+        learned = _product("nm,nmd->nd", along, ring(moves)) + _product("nm,nmd->nd", back, ring(changes))
         learned = learned.reshape(path.shape)
         q = project(path, column(first) * soft + learned, geometry)
 
