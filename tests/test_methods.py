@@ -1,5 +1,6 @@
 """Methods: first steps by hand, convergence, derivatives by the step, and the traps of L-BFGS."""
 
+import re
 from dataclasses import replace
 
 import jax
@@ -214,7 +215,7 @@ def test_anderson_mixing_keeps_no_move_that_changes_nothing():
     for F in (force(X0), 0.6 * force(X0) + 0.1, 0.3 * force(X0) - 0.1, 0.3 * force(X0) - 0.1):
         move, memory = update(method, F, memory, x)
         x = x + move
-    stored = np.einsum("maj,kaj->mk", memory.changes, memory.changes)
+    stored = memory.changes @ memory.changes.T
     np.testing.assert_allclose(memory.gram, stored, atol=rounding(10))
     assert memory.gram[memory.newest, memory.newest] == 0
 
@@ -276,6 +277,24 @@ def test_lbfgs_starts_with_a_step_along_the_force_to_the_last_bit():
     move, memory = update(LBFGS, F0, LBFGS.init(x0), x0)
     assert jnp.array_equal(move, LBFGS.step * F0)
     assert not jnp.any(memory.curvatures) and not jnp.any(memory.moves) and jnp.all(jnp.isinf(memory.limit))
+
+
+@pytest.mark.parametrize("images", [1, 4])
+@pytest.mark.parametrize("method", [LBFGS, methods.Anderson()], ids=["L-BFGS", "Anderson"])
+def test_the_memory_is_changed_in_place(method, images):
+    """It is the largest array of a search; the compiler copies it in every iteration where its shape does not suit."""
+    path = jnp.ones((images, 3, 111))
+
+    def step(_, s):
+        move, memory = update(method, -s[0], s[1], s[0])
+        return s[0] + move, memory
+
+    iterate = jax.jit(lambda path: jax.lax.fori_loop(0, 9, step, (path, method.init(path))))
+    program = iterate.lower(path).compile().as_text().split("ENTRY")[0]  # what is done once comes behind
+    arrays = re.findall(r"= f64\[([\d,]+)\]\S* ([\w-]+)\(", program)
+    made = [op for shape, op in arrays if np.prod(list(map(int, shape.split(",")))) == method.memory * path.size]
+    assert "dynamic-update-slice" in made or "scatter" in made
+    assert "copy" not in made
 
 
 def test_lbfgs_keeps_no_pair_of_negative_curvature():

@@ -24,8 +24,8 @@ class _AndersonState(NamedTuple):
     force: Array
     soft: Array  # the force with its stiff waves damped
     fresh: Array  # nothing is known yet
-    moves: Array  # (memory, N, *shape), in a ring of places
-    changes: Array  # (memory, N, *shape), minus the change of the damped force in each move
+    moves: Array  # (memory, N n), in a ring of places; with two axes the compiler changes it in place
+    changes: Array  # (memory, N n), minus the change of the damped force in each move
     gram: Array  # (memory, memory), changes of the force with changes of the damped one; 0 in an empty place
     newest: Array
 
@@ -55,18 +55,18 @@ class Anderson:
 
     def init(self, path: Array) -> _AndersonState:
         zero, m = jnp.zeros_like(path), self.memory
-        pairs = jnp.zeros((m, *path.shape), path.dtype)
+        pairs = jnp.zeros((m, path.size), path.dtype)
         gram = jnp.zeros((m, m), path.dtype)
         return _AndersonState(path, zero, zero, jnp.asarray(True), pairs, pairs, gram, jnp.zeros((), jnp.int32))
 
     def update(self, parts: Parts, s: _AndersonState, path: Array, geometry: Geometry) -> tuple[Array, _AndersonState]:
-        product = partial(jnp.tensordot, axes=path.ndim, precision=lax.Precision.HIGHEST)
+        product = partial(jnp.dot, precision=lax.Precision.HIGHEST)
         force, soft = parts.force, parts.force if parts.soft is None else parts.soft
         move = project(path, path - s.path, geometry)
         change, smooth = (project(path, old, geometry) - new for old, new in ((s.force, force), (s.soft, soft)))
         place = (s.newest + 1) % self.memory
-        moves, changes = s.moves.at[place].set(move), s.changes.at[place].set(smooth)
-        row = product(changes, change)
+        moves, changes = s.moves.at[place].set(jnp.ravel(move)), s.changes.at[place].set(jnp.ravel(smooth))
+        row = product(changes, jnp.ravel(change))
         row = jnp.where(s.fresh | ~(row[place] > 0), 0, row)  # the place stays empty
         gram = s.gram.at[place].set(row).at[:, place].set(row)
         grown = ~s.fresh & (norm(force) > self.growth * norm(s.force))
@@ -77,8 +77,8 @@ class Anderson:
         size = jnp.where(full, 1 / jnp.sqrt(jnp.where(full, square, 1)), 0)
         ridge = max(RIDGE, 10 * float(jnp.finfo(path.dtype).eps))
         units = gram * size[:, None] * size + jnp.diag(jnp.where(full, ridge, 1).astype(path.dtype))
-        a = -size * jax.scipy.linalg.solve(units, size * product(changes, force), assume_a="pos")
-        mixed = jnp.tensordot(a, changes, 1), jnp.tensordot(a, moves, 1)
-        q = project(path, self.step * (soft + mixed[0]) - mixed[1], geometry)
+        a = -size * jax.scipy.linalg.solve(units, size * product(changes, jnp.ravel(force)), assume_a="pos")
+        mixed, moved = (product(a, pairs).reshape(path.shape) for pairs in (changes, moves))
+        q = project(path, self.step * (soft + mixed) - moved, geometry)
         q = jnp.where(norm(q) > tiny(q), q, self.step * soft).astype(path.dtype)
         return q, _AndersonState(path, force, soft, jnp.asarray(False), moves, changes, gram, place)

@@ -9,7 +9,7 @@ import numpy as np
 import scipy as sp
 
 from mepmeta.spectra.eigenpairs import FEW, eigenpairs, lanczos, lower, shifted_below
-from mepmeta.spectra.factors import SIGNS, factorised, one_thread
+from mepmeta.spectra.factors import ACCURATE, SIGNS, one_thread
 
 __all__ = ["Near", "davidson", "near_lowest"]
 
@@ -56,8 +56,7 @@ def davidson(
     """
     n, random = rough.shape[0], np.random.default_rng(0)
     values, start, scale = eigenpairs(rough, min(k + MORE, n))
-    shift = values[0] - (values[-1] - values[0]) - OFF * scale
-    lu = factorised(sp.sparse.csc_array(rough - shift * sp.sparse.eye_array(n)))
+    lu, _ = shifted_below(rough, values[0], values[-1] - values[0] + OFF * scale, ACCURATE)
     start = np.column_stack([start, random.standard_normal((n, RANDOM)), *([] if guess is None else [guess])])
     return _expanded(product, lu.solve, start, k, tolerance, part, ROUNDS)
 
