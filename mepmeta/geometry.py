@@ -188,10 +188,16 @@ class Spheres:
     def interpolate(self, x: Array, y: Array, t: Array) -> Array:
         """The state a fraction ``t`` in [0, 1] of the way: every spin on its great circle."""
         angle2, way, _ = self._arcs(x, y)
+        return self._turned(x, way, angle2, t)
+
+    def _turned(self, x: Array, way: Array, angle2: Array, t: Array, longer: Array | bool = False) -> Array:
+        """:meth:`interpolate`, given the way to the other end and the square of its angle; or the longer way round."""
         way = self.project(x, way)
         near = angle2 < jnp.finfo(angle2.dtype).eps ** 2
         angle = jnp.sqrt(jnp.where(near, 1, angle2))
-        keep, go = jnp.cos(t * jnp.where(near, 0, angle)), jnp.where(near, t, jnp.sin(t * angle) / angle)
+        turn = t * jnp.where(longer, angle - 2 * jnp.pi, angle)
+        keep, go = jnp.cos(jnp.where(near, 0, turn)), jnp.where(near, t, jnp.sin(turn) / angle)
+        keep, go = lax.optimization_barrier((keep, go))  # else the compiler makes both anew for each component
         return keep * x + go * way
 
     def _opposite(self, x: Array, y: Array) -> Array:
@@ -214,11 +220,8 @@ class Spheres:
         middle = v / jnp.where(size > 0, size, 1)
         turned = jnp.cos(jnp.pi * t) * x + jnp.sin(jnp.pi * t) * middle
         angle2, way, _ = self._arcs(x, y)
-        angle = jnp.sqrt(jnp.where(angle2 > 1, angle2, 1))
-        longer = wide & ~opposite & (angle > jnp.pi / 2) & (_dot(self._planes(v), self._planes(way)) < 0)
-        left = t * (2 * jnp.pi - angle)
-        turned = jnp.where(longer, jnp.cos(left) * x - jnp.sin(left) / angle * way, turned)
-        return jnp.where(lead | longer, turned, self.interpolate(x, y, t))
+        longer = wide & ~opposite & (angle2 > (jnp.pi / 2) ** 2) & (_dot(self._planes(v), self._planes(way)) < 0)
+        return jnp.where(lead, turned, self._turned(x, way, angle2, t, longer))
 
     def frame(self, x: Array) -> tuple[Array, Array]:
         """Two fields of unit vectors that span the tangent planes."""

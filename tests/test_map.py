@@ -4,18 +4,20 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import loky
 import numpy as np
 import pytest
 from jax.tree_util import Partial
 from rounding import rounding
 
 import mepmeta as mm
-from mepmeta.search import many
+from mepmeta.search import many, workers
 
 ENDS = jnp.array([-1.0, 0.4]), jnp.array([1.0, 0.3])
 
@@ -117,8 +119,8 @@ def test_a_failure_is_named_and_stops_no_other():
 
 
 def counted(monkeypatch):
-    calls, one = [], many._one
-    monkeypatch.setattr(many, "_one", lambda *args: calls.append(None) or one(*args))
+    calls, one = [], workers.search
+    monkeypatch.setattr(workers, "search", lambda *args: calls.append(None) or one(*args))
     return calls
 
 
@@ -127,7 +129,7 @@ def same(one, other):
 
 
 def test_an_interrupted_map_goes_on_to_the_same_answer(found, tmp_path, monkeypatch):
-    file, calls, one = tmp_path / "map", [], many._one
+    file, calls, one = tmp_path / "map", [], workers.search
 
     def often(*args):
         calls.append(None)
@@ -135,10 +137,10 @@ def test_an_interrupted_map_goes_on_to_the_same_answer(found, tmp_path, monkeypa
             raise KeyboardInterrupt
         return one(*args)
 
-    monkeypatch.setattr(many, "_one", often)
+    monkeypatch.setattr(workers, "search", often)
     part = find(wells(), checkpoint=file, workers=1)
     assert sum(r is not None for r in part) == 4
-    monkeypatch.setattr(many, "_one", one)
+    monkeypatch.setattr(workers, "search", one)
     calls = counted(monkeypatch)
     resumed = find(wells(), checkpoint=file)
     assert len(calls) == 5 and all(same(r, s) for r, s in zip(found, resumed, strict=True))
@@ -152,12 +154,12 @@ sys.path.insert(0, {tests!r})
 import jax
 jax.config.update("jax_enable_x64", True)
 from test_map import find, wells
-from mepmeta.search import many
-one = many._one
+from mepmeta.search import workers
+one = workers.search
 def slow(*args):
     time.sleep(0.5)
     return one(*args)
-many._one = slow
+workers.search = slow
 find(wells(), checkpoint={file!r}, workers=1)
 """
 
@@ -252,6 +254,70 @@ def test_searches_are_spread_over_devices(found):
     devices, used, *barriers = out.stdout.split()
     assert (devices, used) == ("2", "2")
     assert [float(b) for b in barriers] == pytest.approx([r.barrier for r in found], abs=rounding(10))
+
+
+class Deadly:
+    """An energy that ends every process to which it is sent."""
+
+    def __init__(self, energy):
+        self.energy = energy
+
+    def __call__(self, x):
+        return self.energy(x)
+
+    def __reduce__(self):
+        return os._exit, (1,)
+
+
+@pytest.fixture
+def processes(monkeypatch):
+    """Other processes begin at once; the futures that they were given."""
+    futures, submit = [], loky.ProcessPoolExecutor.submit
+    monkeypatch.setattr(workers, "START", 0.0)
+    monkeypatch.setattr(loky.ProcessPoolExecutor, "submit", lambda *args: futures.append(submit(*args)) or futures[-1])
+    return futures
+
+
+@pytest.mark.filterwarnings("ignore:A worker stopped:UserWarning")
+def test_searches_are_made_in_several_processes(found, processes):
+    heights, lock = (1.0, 1.2, 1.4), threading.Lock()
+    kinds = {
+        "constants": wells(),
+        "closures": [lambda x, c=c, a=a: well(c, a, x) for c in heights for a in (0.2, 0.4, 0.6)],
+        "not to be sent": [lambda x, e=e: e(x) if lock else None for e in wells()],
+        "deadly": [Deadly(e) for e in wells()],
+    }
+    for kind, energies in kinds.items():
+        processes.clear()
+        for r, s in zip(found, find(energies, workers=2), strict=True):
+            assert s.converged and s.barrier == pytest.approx(r.barrier, abs=rounding(10))
+        assert processes and any(f.exception() is None for f in processes) == (kind in ("constants", "closures"))
+
+
+def test_processes_end_with_the_one_that_began_them(tmp_path):
+    script = KILLED.format(tests=str(Path(__file__).parent), file=str(tmp_path / "map"))
+    script = script.replace("workers=1", "workers=2").replace("import workers\n", "import workers; workers.START = 0\n")
+    process = subprocess.Popen([sys.executable, "-c", script])
+    last, children = time.monotonic() + 300, Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if not children.exists():
+        process.kill()
+        pytest.skip("the system does not tell the children of a process")
+    while len(begun := children.read_text().split()) < 2 and process.poll() is None and time.monotonic() < last:
+        time.sleep(0.01)
+    assert process.poll() is None
+    process.kill()
+    process.wait()
+    while any(map(_runs, begun)) and time.monotonic() < last:
+        time.sleep(0.1)
+    assert not any(map(_runs, begun))
+
+
+def _runs(pid):
+    """Whether a process runs; one that has ended may wait to be asked how."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_no_problems_have_no_results(tmp_path):

@@ -118,12 +118,12 @@ def test_the_sparse_matrix_and_derivatives_agree_on_textures(monkeypatch, shape,
     by_derivatives(monkeypatch)
     lanczos = mm.lowest_modes(H, S, 3, geometry=spheres)
     assert sparse.products < lanczos.products
-    # ARPACK takes the largest curvature to a thousandth, seven products to a few per cent from below.
+    # From below: two dozens of products with a matrix give the largest curvature to a hundredth, seven to a tenth.
     largest = np.abs(np.linalg.eigvalsh(mm.hessian(H, S, geometry=spheres).toarray())).max()
     assert 0.9 * largest < lanczos.scale < (1 + 1e-9) * largest
     for found in (sparse, in_planes):
         np.testing.assert_allclose(found.values, lanczos.values, atol=1e-7 * lanczos.scale)
-        assert found.scale == pytest.approx(largest, rel=1e-3)
+        assert 0.99 * largest < found.scale < (1 + 1e-9) * largest
     for vectors in (sparse.vectors, jnp.moveaxis(in_planes.vectors, 1, -1)):
         overlap = jnp.abs(jnp.sum(vectors * lanczos.vectors, axis=tuple(range(1, S.ndim + 1))))
         np.testing.assert_allclose(overlap, 1, atol=1e-6)

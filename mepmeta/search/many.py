@@ -1,29 +1,24 @@
 """``find_meps``: the minimum energy paths of many problems of one shape, each from that of its neighbour."""
 
 import hashlib
-import os
-import queue
 import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from tqdm import tqdm
 
 from mepmeta._arguments import check_count, is_row, shown
 from mepmeta._checks import check_untraced
-from mepmeta._compiled import for_many_runs
 from mepmeta.search.kept import Kept
-from mepmeta.search.mep import searched
 from mepmeta.search.neighbour import leads_on
 from mepmeta.search.result import MEP
 from mepmeta.search.settings import Settings, checked
+from mepmeta.search.workers import Posed, Workers
 from mepmeta.spectra.factors import one_thread
 
 __all__ = ["find_meps", "tree"]
@@ -66,8 +61,10 @@ def find_meps(
         starts, ends: an array is the state of all problems, shape ``shape``; a list holds one for each.
         checkpoint: a file that takes every result as it comes. If it is there, the results in it are taken, and the
             others are found; after an interruption of any kind the call goes on where it was.
-        workers: searches at a time, by default one for each core, or for each device of JAX if these are more. Each is
-            a thread; the searches are spread over the devices.
+        workers: searches at a time, by default one for each core. The first searches are made here; processes beside
+            this one begin when they will save more time than it takes to start them. Where JAX has several devices, or
+            an accelerator, there is one thread for each instead, and the searches are spread over the devices. Energies
+            that cannot be sent to another process are searched here.
         progress: show a bar with the number of searches that have ended, and of those that failed.
         **options: those of :func:`~mepmeta.search.mep.find_mep`, but for ``path``.
 
@@ -98,14 +95,14 @@ def find_meps(
     posed = []
     for k, (energy, start, end) in enumerate(zip(energies, starts, ends, strict=True)):
         try:
-            energy, settings = checked(energy, start, end, how)
-            check_untraced("find_meps", energy)
+            now, settings = checked(energy, start, end, how)
+            check_untraced("find_meps", now)
         except ValueError as error:
             raise ValueError(f"problem {k}: {error}") from error
         if start.shape != starts[0].shape or start.dtype != starts[0].dtype:
             kinds = f"{starts[0].shape} of {starts[0].dtype}, got {start.shape} of {start.dtype}"
             raise ValueError(f"problem {k}: the states of all problems must have one shape and dtype, {kinds}")
-        posed.append((energy, np.asarray(start), np.asarray(end)))
+        posed.append(Posed(energy, now, np.asarray(start), np.asarray(end)))
     if not posed:
         return []
     with ExitStack() as stack:
@@ -122,10 +119,10 @@ def _each(name: str, states: Any, count: int) -> list:
     return list(states)
 
 
-def _run(posed: list[tuple], how: Settings) -> bytes:
+def _run(posed: list[Posed], how: Settings) -> bytes:
     """What tells this run from others: programs, numbers, states and options."""
     digest = hashlib.sha256(re.sub("0x[0-9a-f]+", "", str(how)).encode())
-    for energy, *states in posed:
+    for _, energy, *states in posed:
         leaves, structure = jax.tree.flatten(energy)
         digest.update(re.sub("0x[0-9a-f]+", "", str(structure)).encode())
         for x in (*map(np.asarray, leaves), *states):
@@ -163,28 +160,17 @@ def tree(energies: Sequence[Callable]) -> tuple[int, np.ndarray]:
 
 
 @one_thread
-def _all(posed: list[tuple], how: Settings, kept: Kept | None, workers: int | None, progress: bool) -> list[MEP | None]:
+def _all(posed: list[Posed], how: Settings, kept: Kept | None, count: int | None, progress: bool) -> list[MEP | None]:
     """All results, those that are kept and the others as their neighbours are found."""
-    root, parent = tree([energy for energy, *_ in posed])
+    root, parent = tree([one.energy for one in posed])
     results: list[MEP | None] = [None] * len(posed)
     there = {} if kept is None else kept.found
     begins: dict[int, MEP | None] = {-1: None}  # what the neighbours of each begin with
-    devices, places = jax.local_devices(), queue.SimpleQueue()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = workers or max(cores, len(devices))
-    for w in range(workers):
-        places.put(devices[w % len(devices)])
-
-    def search(k: int, near: MEP | None) -> MEP:
-        place = places.get()
-        try:
-            with jax.default_device(place), for_many_runs():
-                return _one(*posed[k], how, near)
-        finally:
-            places.put(place)
-
-    ready, running, failed = [root], {}, 0
-    with ThreadPoolExecutor(workers) as pool, tqdm(total=len(posed), disable=not progress, desc="problems") as bar:
+    ready, failed = [root], 0
+    with (
+        Workers(count, how, len(posed) - len(there)) as workers,
+        tqdm(total=len(posed), disable=not progress, desc="problems") as bar,
+    ):
 
         def take(k: int, r: MEP) -> None:
             nonlocal failed
@@ -194,39 +180,23 @@ def _all(posed: list[tuple], how: Settings, kept: Kept | None, workers: int | No
             bar.set_postfix(failed=failed)
             bar.update()
 
-        def ended(job: Future) -> None:
-            k, r = running.pop(job), job.result()
+        def keep(k: int, r: MEP) -> None:
             if kept is not None:
                 kept.add(k, r)
             take(k, r)
 
         try:
-            while ready or running:
-                while ready:
+            while ready or workers.jobs:
+                while ready and (ready[-1] in there or workers.idle()):
                     k = ready.pop()
                     if k in there:
                         take(k, there[k])
                     else:
-                        running[pool.submit(search, k, begins[parent[k]])] = k
-                for job in wait(running, return_when=FIRST_COMPLETED).done:
-                    ended(job)
+                        workers.begin(k, posed[k], begins[parent[k]])
+                if workers.jobs:
+                    for k, r in workers.ended():
+                        keep(k, r)
         except KeyboardInterrupt:
-            pool.shutdown(cancel_futures=True)
-            for job in [job for job in running if not (job.cancelled() or job.exception())]:
-                ended(job)
+            for k, r in workers.stop():
+                keep(k, r)
     return results
-
-
-def _one(energy: Callable, start: np.ndarray, end: np.ndarray, how: Settings, near: MEP | None) -> MEP:
-    """One search, from the neighbour where that leads to an answer."""
-    try:
-        return searched(energy, start, end, how, near=near)
-    except Exception as error:  # of whatever kind: it must not stop the others
-        said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        nothing = np.full(2, np.nan)
-        return MEP(
-            path=jnp.stack([start, end]), energies=nothing, position=nothing, slopes=nothing, barrier=np.nan,
-            reverse_barrier=np.nan, interpolated_barrier=np.nan, saddle=jnp.asarray(start), eigenvalues=np.zeros(0),
-            zero_modes=0, points=(), residual=np.inf, steps=0, evaluations=0, history=np.zeros((0, 2)), methods=(),
-            converged=False, message=said,
-        )  # fmt: skip
