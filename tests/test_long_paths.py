@@ -323,6 +323,7 @@ def test_arcs_in_flat_space():
     [
         ({"path": jnp.zeros((5, 2, 3))}, "lays its own first paths"),
         ({"paths": 0}, "paths"),
+        ({"key": "abc"}, "the key must be one random key"),
         ({"max_steps": -1}, "max_steps"),
     ],
 )

@@ -338,6 +338,7 @@ def test_no_problems_have_no_results(tmp_path):
         ({"start": [ENDS[0]] * 8 + [ENDS[1]]}, "problem 8: start and end are the same"),
         ({"start": jnp.zeros((2, 2)) - 1, "end": jnp.ones((2, 2))}, "problem 0: the energy must map"),
         ({"workers": 0}, "workers must be at least 1"),
+        ({"progress": "no"}, "progress must be True or False"),
         ({"tol": -1.0}, "problem 0: tol must be"),
         ({"path": jnp.zeros((5, 2))}, "pass a path to find_mep"),
         ({"checkpoint": 3}, "a file is named by"),

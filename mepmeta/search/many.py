@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 from tqdm import tqdm
 
-from mepmeta._arguments import check_count, is_row, shown
+from mepmeta._arguments import check_answers, check_count, is_row, shown
 from mepmeta._checks import check_untraced
 from mepmeta.search.kept import Kept
 from mepmeta.search.neighbour import leads_on
@@ -87,6 +87,7 @@ def find_meps(
     how = Settings(**options, progress=False)
     if "path" in options:
         raise ValueError("find_meps lays its own first paths: pass a path to find_mep")
+    check_answers(progress=progress)
     if workers is not None:
         check_count("workers", workers)
     if not is_row(energies) or hasattr(energies, "dtype"):

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from mepmeta._arguments import check_count
+from mepmeta._arguments import check_count, check_key
 from mepmeta._checks import check_untraced
 from mepmeta.search.mep import searched
 from mepmeta.search.result import MEP
@@ -65,9 +65,10 @@ def find_paths(
     check_count("paths", paths)
     if "path" in options:
         raise ValueError("find_paths lays its own first paths: pass a path to find_mep")
+    key = jax.random.key(0) if key is None else key
+    check_key(key)
     energy, how = checked(energy, start, end, Settings(**options))
     check_untraced("find_paths", energy)
-    key = jax.random.key(0) if key is None else key
     sides = np.kron(np.eye(4)[:MODES], np.array([[1.0], [-1.0]]))
     drawn = np.asarray(jax.random.normal(key, (max(paths - 1 - len(sides), 0), 4)))
     found: list[MEP] = []
