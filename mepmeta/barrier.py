@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -156,8 +156,8 @@ def _with_slope(f: Callable[[Array], Array], t: Array) -> tuple[Array, Array]:
     return jax.jvp(f, (t,), (jnp.ones_like(t),))
 
 
-def _grid() -> Array:
-    return jnp.linspace(0, 1, INTERVALS + 1, dtype=jnp.result_type(float))
+def _grid(dtype: Any) -> Array:
+    return jnp.linspace(0, 1, INTERVALS + 1, dtype=dtype)
 
 
 def segment_maximum(f: Callable[[Array], Array]) -> tuple[Array, Array]:
@@ -185,7 +185,7 @@ def segment_maximum(f: Callable[[Array], Array]) -> tuple[Array, Array]:
     >>> round(float(t), 6), round(float(value), 12)
     (0.523599, 1.0)
     """
-    grid = _grid()
+    grid = _grid(jnp.result_type(float))
     f = check_energy(f, grid, axes=1)
     values, slopes = jax.vmap(partial(_with_slope, f))(grid)
     if known(values, slopes) and not np.all(np.isfinite(values) & np.isfinite(slopes)):
@@ -197,7 +197,7 @@ def segment_maximum(f: Callable[[Array], Array]) -> tuple[Array, Array]:
 def summit(energy: Callable[[Array], Array], path: Array, geometry: Geometry) -> Maximum:
     """:func:`highest_point`, unchecked."""
     still = lax.stop_gradient(path)
-    grid = _grid()
+    grid = _grid(path.dtype)
 
     def f(n: Array, t: Array) -> Array:
         return energy(geometry.interpolate(still[n], still[n + 1], t))

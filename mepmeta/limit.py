@@ -18,6 +18,7 @@ from mepmeta._compiled import compiled
 from mepmeta.force import TANGENTS, Tangent, dot, parts_of
 from mepmeta.geometry import Flat, Geometry
 from mepmeta.neb import SPRINGS, NEBParams, Spring, step
+from mepmeta.spectra.hessian import finite_at
 
 __all__ = ["rate_limit"]
 
@@ -72,6 +73,8 @@ def rate_limit(
     check_params(params)
     check_untraced("rate_limit", path)
     energy, path = check_energy(energy, path, geometry, axes=1), jnp.asarray(path)
+    for image in np.asarray(path):
+        finite_at(energy, image)
     how, found = (geometry, tangent, spring), []
 
     @jax.custom_jvp

@@ -64,7 +64,8 @@ def arc_length(path: Array, *, geometry: Geometry = Flat()) -> Array:
         :math:`s`, shape ``(P,)``, unit of the coordinates; ``s[-1]`` is the length of the path.
 
     Raises:
-        ValueError: for images that are not finite floats or of another geometry, or fewer than two.
+        ValueError: for images that are not finite floats or of another geometry, or fewer than two; for distances that
+            are not finite.
 
     >>> import jax.numpy as jnp, mepmeta as mm
     >>> mm.paths.arc_length(jnp.array([[0.0, 0.0], [3.0, 4.0], [3.0, 5.0]])).tolist()
@@ -76,7 +77,10 @@ def arc_length(path: Array, *, geometry: Geometry = Flat()) -> Array:
         raise ValueError(f"a path is an array (P, *shape) of images, two or more, got shape {path.shape}")
     if known(path):
         geometry.check(np.asarray(path), "path")
-    return lengths_along(jnp.asarray(path), geometry)
+    along = lengths_along(jnp.asarray(path), geometry)
+    if known(along) and not np.all(np.isfinite(along)):
+        raise ValueError("the distances between images are too large for a number")
+    return along
 
 
 def lengths_along(path: Array, geometry: Geometry = Flat()) -> Array:

@@ -191,6 +191,9 @@ def test_refused():
             mm.simulate(jax.random.key(0), SPIN, start, **(good | {name: bad}))
     with pytest.raises(ValueError, match="too long"):
         mm.simulate(jax.random.key(0), SPIN, start, **(good | {"dt": 0.5}))
+    for few, dt in [(start, 5e-324), (start.astype(jnp.float32), 1e-42)]:
+        with pytest.raises(ValueError, match="too short"):
+            mm.simulate(jax.random.key(0), SPIN, few, **(good | {"dt": dt}))
     with pytest.raises(ValueError, match="unit vectors"):
         mm.simulate(jax.random.key(0), SPIN, 2 * start, **good)
     with pytest.raises(ValueError, match="shape"):

@@ -277,3 +277,17 @@ def test_every_path_of_a_batch_is_checked():
     pit = lambda x: ENERGY(x) + 0 * jnp.log((x[1] - PATHS[7, 3, 1]) ** 2)  # noqa: E731
     with pytest.raises(ValueError, match="energies must be finite"):
         mm.loss_and_gradient(pit, PATHS, PAPER, reference=0.0)
+
+
+def test_single_precision_stays_single_precision():
+    """Also where the numbers that JAX makes are double."""
+    single, params = PATHS.astype(jnp.float32), mm.NEBParams(*(jnp.float32(p) for p in PAPER))
+    energy = mm.single_spin(jnp.float32(1.0), jnp.float32(-2.0))
+    loss = mm.loss(energy, single[0], params, reference=0.0)
+    each, gradients = mm.loss_and_gradient(energy, single, params, reference=0.0)
+    Q = mm.barrier(energy, single[0])
+    assert {x.dtype for x in (loss, each, Q, *gradients)} == {jnp.dtype(jnp.float32)}
+    eps = float(jnp.finfo(jnp.float32).eps)
+    assert Q == pytest.approx(float(mm.barrier(ENERGY, PATHS[0])), abs=100 * eps)
+    overestimates = jax.vmap(lambda path: mm.overestimate(ENERGY, path, reference=0.0))(PATHS)
+    np.testing.assert_allclose(each, losses(PATHS, PAPER), atol=1000 * eps / float(overestimates.min()))

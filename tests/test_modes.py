@@ -176,6 +176,17 @@ def test_hessians_that_are_not_finite_are_refused(monkeypatch, dense):
         mm.lowest_modes(lambda x: jnp.sum(x**1.5), jnp.zeros(3), k=1)
 
 
+@pytest.mark.parametrize(("constant", "linear"), [(0.0, np.nan), (np.inf, 0.0)])
+def test_an_energy_that_is_not_finite_is_refused_where_its_hessian_is(constant, linear):
+    energy = mm.Sum(ANGLES, lambda x: constant + linear * jnp.sum(x))
+    for call in (mm.hessian, mm.lowest_modes, mm.curvature_scale):
+        with pytest.raises(ValueError, match="the energy or its gradient is not finite at this state"):
+            call(energy, jnp.zeros(2))
+    path = mm.straight_path(jnp.zeros(2), jnp.array([0.0, jnp.pi]), 5)
+    with pytest.raises(ValueError, match="the energy or its gradient is not finite at this state"):
+        mm.rate_limit(energy, path, mm.NEBParams(0.1, 1.0, 3.0))
+
+
 MISTAKES = [
     (lambda: mm.lowest_modes(ANGLES, jnp.zeros(2), 0), "k must be at least 1"),
     (lambda: mm.lowest_modes(ANGLES, jnp.array([0, 1])), "the state must be a float array"),

@@ -183,3 +183,8 @@ def test_a_closed_path_has_no_direction_to_bend_across():
 def test_bad_input_to_a_straight_path(start, end, n, words):
     with pytest.raises(ValueError, match=words):
         mm.straight_path(start, end, n)
+
+
+def test_distances_beyond_all_numbers_are_refused():
+    with pytest.raises(ValueError, match="too large"):
+        mm.paths.arc_length(jnp.array([[-1e300, 0.0], [1e300, 1.0]]))

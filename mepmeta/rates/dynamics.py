@@ -325,4 +325,8 @@ def _checked(
     S = jnp.moveaxis(states, (-1, 0), (0, -1))
     S = S / jnp.sqrt(jnp.sum(S * S, axis=0))
     steps = float(dt) / (m.flat[0] if np.all(m == m.flat[0]) else m[..., None])
+    # The strength of the noise has to be a number of that precision, and the step no number that processors take for 0.
+    least, limits = np.min(steps), jnp.finfo(S.dtype)
+    if least < limits.tiny or 2 * float(damping) * float(temperature) > least * float(limits.max):
+        raise ValueError(f"the step dt = {dt} is too short for numbers of {S.dtype}")
     return energy, S, (*(jnp.asarray(c, S.dtype) for c in (temperature, damping, steps)), jnp.asarray(live))

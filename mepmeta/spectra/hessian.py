@@ -19,6 +19,7 @@ from mepmeta.spectra.probing import RANGES, probed
 __all__ = [
     "LARGEST_DENSE",
     "degrees_of_freedom",
+    "finite_at",
     "hessian",
     "is_local",
     "matrix",
@@ -79,8 +80,8 @@ def hessian(energy: Callable[[Array], Array], x: Array, *, geometry: Geometry = 
         Symmetric sparse matrix, energy over squared coordinate, two rows for each spin on spheres.
 
     Raises:
-        ValueError: for a bad state, a Hessian that is not finite, or more than 4000 degrees of freedom of an energy
-            that tells no pairs and is not local.
+        ValueError: for a bad state, an energy or a derivative of it that is not finite, or more than 4000 degrees of
+            freedom of an energy that tells no pairs and is not local.
 
     >>> import jax.numpy as jnp, mepmeta as mm
     >>> H = mm.hessian(mm.single_spin(), jnp.array([0.0, 0.0])).toarray()  # a minimum of the paper's spin
@@ -89,7 +90,19 @@ def hessian(energy: Callable[[Array], Array], x: Array, *, geometry: Geometry = 
     """
     check_state(x, "the state", geometry)
     x = jnp.asarray(x)
-    return matrix(check_energy(energy, x, geometry), x, geometry)
+    return matrix(finite_at(check_energy(energy, x, geometry), x), x, geometry)
+
+
+@compiled
+def _value_and_gradient(energy: Callable, x: Array) -> tuple[Array, Array]:
+    return jax.value_and_grad(energy)(x)
+
+
+def finite_at(energy: Callable, x: Array) -> Callable:
+    """The energy, if it is finite, and its gradient: of a term without curvature that is not the Hessian is zero."""
+    if not all(np.all(np.isfinite(part)) for part in _value_and_gradient(energy, x)):
+        raise ValueError("the energy or its gradient is not finite at this state")
+    return energy
 
 
 def matrix(energy: Callable, x: Array, geometry: Geometry) -> sp.sparse.csc_array:

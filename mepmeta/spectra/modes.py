@@ -18,7 +18,14 @@ from mepmeta._compiled import compiled
 from mepmeta.geometry import Flat, Geometry
 from mepmeta.spectra.davidson import Near, davidson, near_lowest
 from mepmeta.spectra.eigenpairs import DENSE, ZERO, eigenpairs, reproducible
-from mepmeta.spectra.hessian import degrees_of_freedom, is_local, matrix, product_in_coordinates, rough_matrix
+from mepmeta.spectra.hessian import (
+    degrees_of_freedom,
+    finite_at,
+    is_local,
+    matrix,
+    product_in_coordinates,
+    rough_matrix,
+)
 
 __all__ = [
     "LANCZOS_STEPS",
@@ -121,11 +128,11 @@ def curvature_scale(energy: Callable[[Array], Array], x: Array, *, geometry: Geo
         Largest eigenvalue of the Hessian by magnitude, energy over squared coordinate.
 
     Raises:
-        ValueError: for a bad state or energy, or a Hessian that is not finite.
+        ValueError: for a bad state, or an energy or a derivative of it that is not finite.
     """
     check_state(x, "the state", geometry)
     x = jnp.asarray(x)
-    scale = float(largest_curvature(check_energy(energy, x, geometry), x, geometry))
+    scale = float(largest_curvature(finite_at(check_energy(energy, x, geometry), x), x, geometry))
     if not np.isfinite(scale):
         raise ValueError("the Hessian of the energy is not finite at this state")
     return scale
@@ -153,7 +160,7 @@ def lowest_modes(energy: Callable[[Array], Array], x: Array, k: int = 4, *, geom
         :class:`Modes`.
 
     Raises:
-        ValueError: for a bad state, k below 1, or a Hessian that is not finite.
+        ValueError: for a bad state, k below 1, or an energy or a derivative of it that is not finite.
 
     >>> import jax.numpy as jnp, mepmeta as mm
     >>> modes = mm.lowest_modes(mm.single_spin(), jnp.array([0.0, jnp.pi / 2]), 2)  # the saddle of the paper's spin
@@ -163,7 +170,7 @@ def lowest_modes(energy: Callable[[Array], Array], x: Array, k: int = 4, *, geom
     check_state(x, "the state", geometry)
     check_count("k", k)
     x = jnp.asarray(x)
-    return lowest(check_energy(energy, x, geometry), x, k, geometry)
+    return lowest(finite_at(check_energy(energy, x, geometry), x), x, k, geometry)
 
 
 def lowest(energy: Callable, x: Array, k: int, geometry: Geometry) -> Modes:
