@@ -175,8 +175,8 @@ def check_file(path: Any) -> Path:
 
 def constant(name: str, value: Any, dtype: Any = float) -> Array:
     """A constant of an energy as an array of floats, of its own precision if it has one; it may be traced."""
-    if known(value):
-        check_numbers(name, value)
+    if known(value) and not check_numbers(name, value).size:
+        raise ValueError(f"{name} must be finite numbers, got none")
     own = hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.floating)
     try:
         return jnp.asarray(value, value.dtype if own else dtype)

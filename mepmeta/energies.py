@@ -118,7 +118,7 @@ class Sum(Summand):
 
     def each(self, change: Callable[[Callable], Callable]) -> "Sum":
         """The sum of the parts, changed one by one."""
-        return Sum(*map(change, self.parts))
+        return Sum(*[change(part) for part in self.parts])  # a map ends at a StopIteration of one of them
 
     def _told(self, name: str) -> list:
         """What the parts tell under a name, those that do; an AttributeError if none does."""

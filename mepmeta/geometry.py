@@ -123,7 +123,7 @@ class Spheres:
     axis: int = -1
 
     def __post_init__(self):
-        if not isinstance(self.axis, int) or isinstance(self.axis, bool):
+        if not isinstance(self.axis, int) or isinstance(self.axis, bool) or abs(self.axis) > 64:  # the most of NumPy
             raise ValueError(f"the axis of the components must be a whole number, got {self.axis!r}")
 
     def _planes(self, x: Array) -> list[Array]:

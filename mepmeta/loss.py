@@ -137,7 +137,11 @@ def convergence_rates(overestimates: Array) -> Array:
     check_state(overestimates, "the overestimates", axes=1)
     if overestimates.shape[-1] < 2 or (known(overestimates) and not np.all(np.asarray(overestimates) > 0)):
         raise ValueError(f"rates are those of two positive overestimates or more, got {shown(overestimates)}")
-    return overestimates[..., 1:] / overestimates[..., :-1]
+    with np.errstate(all="ignore"):
+        rates = overestimates[..., 1:] / overestimates[..., :-1]
+    if known(rates) and not np.all(np.isfinite(rates)):
+        raise ValueError("two overestimates have a ratio that is no number")
+    return rates
 
 
 def loss(

@@ -196,6 +196,10 @@ def pose(energy: Callable, geometry: Geometry, *states: Array, unit: float | Non
         length = geometry.unit(states[0], states[-1])
     if not length > 0:  # one state in flat space
         length = _own_length(energy, states[0], smooth)
+    with np.errstate(all="ignore"):
+        square = np.float64(length) ** 2
+        if not (np.isfinite(square) and np.isfinite(1 / square)):
+            raise ValueError(f"the unit of length is {length:.3g}: its square, or the inverse of that, is no number")
     if not smooth:
         energy = Partial(_by_differences, energy, length)
     problem = Problem(energy, real(1.0), real(length), geometry, moved)

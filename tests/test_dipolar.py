@@ -161,6 +161,20 @@ def test_sites_without_a_moment_and_single_precision():
     np.testing.assert_allclose(single, g, atol=rounding(1.0, dtype=np.float32))
 
 
+@pytest.mark.parametrize("unit", [1e-80, 1e-10, 1e9, 1e80])
+def test_any_unit_of_length_will_do(unit):
+    """The energy is that of moments in units of a^(3/2); two atoms in a cell, open and periodic."""
+    lattice = {"vectors": np.array([[1.0, 0, 0], [0.2, 1.1, 0]]), "basis": np.array([[0, 0, 0], [0.4, 0.5, 0.3]])}
+    S = jax.random.normal(jax.random.key(0), (3, 4, 2, 3))
+    S = S / jnp.linalg.norm(S, axis=-1, keepdims=True)
+    for periodic in (True, False, (True, False)):
+        one = mm.Dipolar((3, 4, 2), periodic=periodic, prefactor=1.0, **lattice)(S)
+        scaled = {name: unit * v for name, v in lattice.items()}
+        assert mm.Dipolar((3, 4, 2), moments=unit**1.5, periodic=periodic, prefactor=1.0, **scaled)(S) == (
+            pytest.approx(one, rel=rounding(100))
+        )
+
+
 def test_bad_input_is_refused_in_words():
     with pytest.raises(ValueError, match="vectors must be 2 independent"):
         mm.Dipolar((3, 3), [[1, 0, 0], [2, 0, 0]])
@@ -176,6 +190,9 @@ def test_bad_input_is_refused_in_words():
         mm.Dipolar((3, 3), "square", periodic=(True,))
     with pytest.raises(ValueError, match="a must be a positive"):
         mm.Dipolar((3, 3), "square", a=-1.0)
+    for bad in ({"a": 1e-300}, {"a": 1e300}, {"moments": 1e300}):
+        with pytest.raises(ValueError, match="have an energy that is no number"):
+            mm.Dipolar((3, 3), "square", **bad)
     with pytest.raises(ValueError, match="one of 'chain'"):
         mm.Dipolar((3, 3), "hexagonal")
     with pytest.raises(ValueError, match="takes a state of shape"):

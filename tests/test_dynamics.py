@@ -191,6 +191,8 @@ def test_refused():
             mm.simulate(jax.random.key(0), SPIN, start, **(good | {name: bad}))
     with pytest.raises(ValueError, match="too long"):
         mm.simulate(jax.random.key(0), SPIN, start, **(good | {"dt": 0.5}))
+    with pytest.raises(ValueError, match="not finite any more"):
+        mm.simulate(jax.random.key(0), SPIN, start, **(good | {"damping": 1e300}))
     for few, dt in [(start, 5e-324), (start.astype(jnp.float32), 1e-42)]:
         with pytest.raises(ValueError, match="too short"):
             mm.simulate(jax.random.key(0), SPIN, few, **(good | {"dt": dt}))

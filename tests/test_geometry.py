@@ -272,6 +272,9 @@ def test_check_refuses_what_are_no_spins():
             spheres.check(wrong, "x")
     with pytest.raises(ValueError, match="three components along axis 0"):
         mm.Spheres(axis=0).check(x, "x")
+    for axis in (0.0, True, "x", 10**30):
+        with pytest.raises(ValueError, match="whole number"):
+            mm.Spheres(axis)
 
 
 @given(seeds, fractions)

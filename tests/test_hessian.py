@@ -146,6 +146,8 @@ def test_refused():
         mm.hessian(lambda x: jnp.sum(x**2), jnp.zeros(4001))
     with pytest.raises(ValueError, match="not finite"):
         mm.hessian(lambda x: jnp.sqrt(jnp.sum(x**2)), jnp.zeros(2))
+    with pytest.raises(ValueError, match="singular"):
+        mm.log_determinant(sp.csc_array((2, 2)))
     with pytest.raises(ValueError, match="square"):
         mm.log_determinant(sp.csc_array(np.ones((2, 3))))
     assert jax.config.jax_enable_x64

@@ -359,6 +359,7 @@ MISTAKES = [
     (lambda: mm.positions((2, 2), "kagome"), "lattice must be one of"),
     (lambda: mm.positions((2, 2), "cubic"), r"3 axes: .* got \(2, 2\)"),
     (lambda: mm.positions((2, 0), "square"), r"positive integers, got \(2, 0\)"),
+    (lambda: mm.nearest_neighbours("square", 1.0, ()), "D must be finite numbers, got none"),
     (lambda: mm.ferromagnet(()), "one or more positive integers"),
     (lambda: mm.ferromagnet((2.0, 2)), "positive integers"),
     (lambda: mm.ferromagnet((2,), (0, 0, 0)), "direction must be a finite vector"),

@@ -84,6 +84,8 @@ def test_rates_multiply_up_to_the_whole_gain(deltas):
 def test_rates_run_along_the_last_axis():
     deltas = jnp.array([[8.0, 4.0, 1.0], [1.0, 2.0, 6.0]])
     assert mm.convergence_rates(deltas).tolist() == [[0.5, 0.25], [2.0, 3.0]]
+    with pytest.raises(ValueError, match="no number"):
+        mm.convergence_rates(jnp.array([1e-320, 1.0]))
 
 
 # The loss

@@ -116,5 +116,8 @@ def test_bad_sums_are_refused_in_words():
         mm.Sum()
     with pytest.raises(ValueError, match="callables"):
         EXCHANGE + 1.0
+    # An iterator that is at its end inside a part is a mistake, not the end of the sum.
+    with pytest.raises(ValueError, match="StopIteration"):
+        mm.curvature_scale(mm.Sum(tilt, lambda S: next(iter(()))), state(1), geometry=mm.Spheres())
     with pytest.raises(ValueError, match="takes a state of shape"):
         mm.lowest_modes(EXCHANGE + tilt, state(1, (3, 3)), geometry=mm.Spheres())

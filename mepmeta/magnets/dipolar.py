@@ -116,7 +116,13 @@ class Dipolar(SpinEnergy):
         # The longest axis is the last one to be transformed, of which half is kept.
         order = sorted(range(d), key=lambda axis: sizes[axis])
         self._sizes, self._axes = tuple(sizes[axis] for axis in order), tuple(axis + 1 for axis in order)
-        tensors = _tensors(cells, sizes, self.periodic, vectors * a, atoms * a) * prefactor
+        # In a unit of the lattice: powers of its lengths, which may be in metres, are numbers then.
+        unit, m = np.abs(vectors).max(), np.abs(np.asarray(self.moments, float)).max()
+        with np.errstate(all="ignore"):
+            scale = prefactor / (a * unit) ** 3
+            tensors = _tensors(cells, sizes, self.periodic, vectors / unit, atoms / unit) * scale
+            if not (scale > 0 and np.isfinite(m**2 * scale) and np.all(np.isfinite(m**2 * tensors))):
+                raise ValueError(f"two moments of {m:g} at a distance of {a * unit:g} have an energy that is no number")
         tensors = tensors[..., 0, 0] if basis is None else tensors
         waves = np.fft.rfftn(tensors, self._sizes, self._axes)
         # With one atom in a cell the tensors of r and -r are one: then their waves are real.

@@ -228,6 +228,7 @@ def simulate(
                 bar.update(n)
         except KeyboardInterrupt:
             completed = False
+    _check_finite(S)
     stacked = jax.tree.map(lambda *rows: jnp.stack(rows), *history) if observe else None
     return Trajectories(jnp.moveaxis(S, (0, -1), (-1, 0)), done * float(dt), stacked, completed)
 
@@ -286,8 +287,15 @@ def count_escapes(
         except KeyboardInterrupt:
             completed = False
     S, _, count = carry
+    _check_finite(S)
     time = done * float(dt) * states.shape[0]
     return Escapes(int(count), time, jnp.moveaxis(S, (0, -1), (-1, 0)), completed)
+
+
+def _check_finite(S: Array) -> None:
+    """A trajectory on which the field was not finite says nothing."""
+    if not np.all(np.isfinite(S)):
+        raise ValueError("the states are not finite any more: the field of the energy, or the noise, is too strong")
 
 
 def _checked(

@@ -86,7 +86,8 @@ class MEP:
         steps: iterations of the band.
         evaluations: gradients of a state that were computed, checks and endpoints included; a Hessian-vector product
             counts two.
-        history: residual and highest energy of the band after every iteration, shape ``(steps, 2)``.
+        history: residual and highest energy of the band after every iteration, shape ``(steps, 2)``; infinite where
+            the energy was not finite and the move was taken back.
         methods: which method moved the band, and for how many iterations, in turn.
         converged: whether the path met the tolerance and its saddle has exactly one negative mode; and of a window,
             whether a way from start to end over this saddle is known on which nothing is higher.

@@ -49,7 +49,12 @@ def factorised(A: sp.sparse.csc_array, accurate: float = ACCURATE) -> sp.sparse.
     For a symmetric matrix this is :math:`L\,D\,L^{\mathsf T}`, and by Sylvester's law of inertia the signs of D are
     those of the eigenvalues.
     """
-    lu = sp.sparse.linalg.splu(A, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    try:
+        lu = sp.sparse.linalg.splu(
+            A, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+        )
+    except RuntimeError as error:  # a pivot is zero
+        raise ValueError("the matrix is singular. Zero modes have to be named (across=...)") from error
     probe = np.random.default_rng(0).standard_normal(A.shape[0])
     error = np.linalg.norm(A @ lu.solve(probe) - probe) / np.linalg.norm(probe)
     if not np.array_equal(lu.perm_r, lu.perm_c) or not error < accurate:
