@@ -66,7 +66,7 @@ def test_langers_rate_of_unequal_moments(J, sign, moments, damping):
     assert k.log_entropy == pytest.approx(entropy, rel=1e-10)
 
 
-@pytest.mark.parametrize("m, damping", [(0.01, 0.3), (7.0, 0.0), (130.0, 2.0)])
+@pytest.mark.parametrize("m, damping", [(0.01, 0.3), (7.0, 0.0), (130.0, 2.0), (1e-250, 0.3), (1e250, 0.3)])
 def test_equal_moments_are_another_unit_of_time(m, damping):
     energy = two_sublattices()
     one, other = (

@@ -190,7 +190,8 @@ def transition_rate(
         _stationary(problem, x, name, index, soft)
         for x, name, index in zip(states, ("minimum", "saddle"), (0, 1), strict=True)
     )
-    m = np.tile(np.ravel(m), 2)[TS.live]
+    m, clock = np.tile(np.ravel(m), 2)[TS.live], unit / np.max(m)
+    m = m / np.max(m)  # in a unit of their own: squares of moments in any other may be no numbers
     b, power = _turned(TS.mode) / m, (len(MS.zero.names) - len(TS.zero.names)) / 2
     # Samples, or one that is exact.
     logarithms = (MS.log_determinant - TS.log_determinant) / 2
@@ -200,9 +201,9 @@ def transition_rate(
         log_entropy=log_entropy - power * np.log(unit),
         log_entropy_error=float(np.std(logarithms) / np.sqrt(max(logarithms.size - 1, 1))),
         power=power,
-        dynamical=_growth_rate(TS, m, damping) * unit,
+        dynamical=_growth_rate(TS, m, damping) * clock,
         # b is across the only negative mode: below zero there is rounding.
-        harmonic=float(np.sqrt(abs(TS.values[0]) * max(b @ (TS.hessian @ b), 0.0))) * unit,
+        harmonic=float(np.sqrt(abs(TS.values[0]) * max(b @ (TS.hessian @ b), 0.0))) * clock,
         damping=float(damping),
         multiplicity=int(multiplicity),
         minimum_eigenvalues=MS.values * unit,
