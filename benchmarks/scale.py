@@ -1,0 +1,230 @@
+"""Training and one band over 1, 2, 4 and 8 simulated devices, and over two processes that talk through loopback.
+
+JAX reads the number of devices when it starts, so every case is a process of its own, or two. Each is checked against
+one device. Weak scaling: every device has as many paths whatever their number, and its work is what the compiler counts
+in the program that it runs (floating-point operations, a body of a loop once), work on one device over work on one of
+many. Simulated devices share the cores of this machine, so the wall time says what these allow and no more.
+
+Of a band no image may be gathered in the loop: what is exchanged there is neighbours, and numbers of images.
+"""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+DEVICES, TARGET = (1, 2, 4, 8), 0.9
+#: Paths of a batch, and of those held out, on every device.
+PATHS, HELD_OUT = 50, 200
+IMAGES, CELLS, STEPS = 16, 32, 30
+#: Roundings add up, and training amplifies them; a wrong sum over devices would be off in the first digit.
+CLOSE = {"loss": 1e-6, "evolution": 1e-9, "iterate": 1e-10, "L-BFGS": 1e-8}
+
+
+def environment(devices):
+    """That of a process with so many simulated devices."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
+    return os.environ | {"XLA_FLAGS": flags, "JAX_ENABLE_X64": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+def gathered(program):
+    """The most numbers that one operation of a compiled loop gathers from all devices."""
+    loops = program.split("\nENTRY")[0]
+    gathers = re.findall(r"= \(?\w+\[([\d,]*)\]\S* all-gather(?:-start)?\(", loops)
+    most = 0
+    for shape in gathers:
+        size = 1
+        for n in filter(None, shape.split(",")):
+            size *= int(n)
+        most = max(most, size)
+    return most
+
+
+def training(devices, sharding):
+    """One epoch of a training: its losses, and the operations of a device; of an evolution the best it found."""
+    import jax
+    import jax.numpy as jnp
+
+    import mepmeta as mm
+    from mepmeta import training
+    from mepmeta._compiled import OPTIONS
+
+    training.TEST_PATHS, calls, epoch = HELD_OUT * devices, [], training._epoch_jit
+    line = mm.straight_path(jnp.array([0.0, 0.0]), jnp.array([0.0, jnp.pi]), 14)
+    how = {"batch": PATHS * devices, "epochs": 2, "progress": False, "reference": 0.0, "iterations": 5}
+
+    def run(sharding):
+        calls.clear()
+        return mm.train(
+            jax.random.key(0), mm.single_spin(), lambda key: mm.perturbed_path(key, line), mm.NEBParams(0.05),
+            sharding=sharding, **how,
+        )  # fmt: skip
+
+    def recorded(*arguments):
+        """The epoch, compiled for a short wait and once."""
+        program = calls[0][0] if calls else epoch.lower(*arguments).compile(OPTIONS)
+        begin = time.perf_counter()
+        found = jax.block_until_ready(program(*arguments[:7]))
+        calls.append((program, time.perf_counter() - begin))
+        return found
+
+    training._epoch_jit = recorded
+    _, history = run(sharding)
+    program, seconds = calls[-1]
+    found = {"flops": program.cost_analysis()["flops"], "seconds": seconds}
+    found["loss"] = [*history.loss.ravel(), *history.test_loss]
+    if sharding is None or sharding.is_fully_addressable:
+        _, alone = run(None)
+        found |= {"seconds alone": calls[-1][1], "loss alone": [*alone.loss.ravel(), *alone.test_loss]}
+    return found
+
+
+def evolution(sharding):
+    """CMA of the first step of L-BFGS, on wells of their own."""
+    import jax
+    import jax.numpy as jnp
+    from jax.tree_util import Partial
+
+    import mepmeta as mm
+    from mepmeta.learning import Evolution
+
+    line = mm.straight_path(jnp.array([-1.5, 0.1]), jnp.array([1.5, 0.1]), 8)
+
+    def sample(key):
+        return Partial(lambda c, x: c * (x[0] ** 2 - 1) ** 2 + x[1] ** 2, 1 + jax.random.uniform(key)), line
+
+    _, history = mm.train(
+        jax.random.key(0), None, sample, jnp.log(0.01), method=lambda p: mm.methods.LBFGS(step=jnp.exp(p)), batch=8,
+        epochs=2, iterations=3, rule=Evolution(), progress=False, sharding=sharding,
+    )  # fmt: skip
+    return [*history.loss.ravel(), *history.test_loss]
+
+
+def bands(mesh):
+    """One path, its images over the devices and its cells: where two methods take it, and what their loops gather."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    from jax.experimental.multihost_utils import process_allgather
+    from jax.sharding import NamedSharding, PartitionSpec
+
+    import mepmeta as mm
+    from mepmeta._compiled import OPTIONS
+    from mepmeta._trace import traced
+    from mepmeta.methods.loop import begin
+    from mepmeta.problem import Problem
+    from mepmeta.search import band
+
+    shape, geometry = (CELLS, CELLS), mm.Spheres()
+    film = mm.Heisenberg(shape, mm.nearest_neighbours("square", 1.0, 0.3), [(0.15, (0, 0, 1))])
+    middle = (CELLS / 2 - 0.5,) * 2
+    skyrmions = [mm.skyrmion(shape, center=middle, radius=r, width=2.0) for r in np.linspace(4, 1, IMAGES)]
+    path = np.stack([np.asarray(x) for x in skyrmions])
+    film, images = traced(lambda S: film(S), path[0]), jnp.zeros(IMAGES - 2, bool)
+    problem, method = Problem(film, np.asarray(4.0), np.asarray(1.0), geometry, False), mm.methods.LBFGS(memory=5)
+
+    def iterate(path):
+        how = {"geometry": geometry, "tangent": "improved", "spring": "scaled"}
+        return mm.iterate(film, path, mm.NEBParams(0.05, 0.1, 3.0), STEPS, **how).path
+
+    def lbfgs(path):
+        real, whole = np.float64, np.int32
+        march = begin(method, path, path[1:-1])
+        numbers = images, real(1), real(0), real(1e-9), whole(0), whole(STEPS)
+        return band.run(problem, method, march, *numbers, tangent="improved").march.path
+
+    found = {}
+    for name, f in {"iterate": iterate, "L-BFGS": lbfgs}.items():
+        if mesh.size == 1:
+            found[name] = np.asarray(jax.jit(f).lower(path).compile(OPTIONS)(path)).tolist()
+            continue
+        for where, spec in {"images": ("devices",), "cells": (None, "devices")}.items():
+            sharding = NamedSharding(mesh, PartitionSpec(*spec))
+            laid = jax.make_array_from_callback(path.shape, sharding, lambda part: path[part])
+            program = jax.jit(f, out_shardings=sharding).lower(laid).compile(OPTIONS)
+            after = program(laid)
+            after = np.asarray(after if after.is_fully_addressable else process_allgather(after, tiled=True))
+            found[f"{name}, {where}"] = after.tolist()
+            found[f"gathered, {name}, {where}"] = gathered(program.as_text())
+    return found
+
+
+def part(devices, process=None, port=None):
+    """What a process does; what it found as JSON on its last line."""
+    import jax
+    import numpy as np
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+    if process is not None:
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+        jax.distributed.initialize(f"127.0.0.1:{port}", 2, process)
+    mesh = Mesh(np.array(jax.devices()), ("devices",))
+    assert mesh.size == devices
+    sharding = NamedSharding(mesh, PartitionSpec("devices")) if devices > 1 else None
+    found = {"train": training(devices, sharding), "evolution": evolution(sharding), "bands": bands(mesh)}
+    print(json.dumps(found, default=float))
+
+
+def asked(*arguments, devices):
+    """A process that does a part."""
+    command = [sys.executable, "-m", "benchmarks.scale", *map(str, arguments)]
+    root = Path(__file__).resolve().parents[1]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(devices), cwd=root)
+
+
+def answered(*children):
+    """What the first of them found, when all have ended well."""
+    out = [child.communicate()[0] for child in children]
+    assert not any(child.returncode for child in children), "a process has failed"
+    return json.loads(out[0].splitlines()[-1])
+
+
+def main():
+    import numpy as np
+
+    wrong, begin, found = [], time.perf_counter(), {n: answered(asked(n, devices=n)) for n in DEVICES}
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    found["2 processes"] = answered(*(asked(2, k, port, devices=1) for k in range(2)))
+    one, image = found[1], CELLS**2 * 3
+
+    def compare(what, name, a, b):
+        off = float(np.max(np.abs(np.array(a) - np.array(b))))
+        if not off <= CLOSE[name]:
+            wrong.append(f"{what}: {name} is off by {off:.1e}, allowed {CLOSE[name]:.0e}")
+        return off
+
+    print(f"{os.cpu_count()} cores; {PATHS} paths on every device, an epoch of the training\n")
+    print("devices      work of a device  weak scaling  wall (s)  on one device (s)  largest difference")
+    for name, r in found.items():
+        train, alone = r["train"], found[2 if name == "2 processes" else name]["train"]
+        off = compare(f"{name} devices", "loss", train["loss"], alone["loss alone"])
+        off = max(off, compare(f"{name} devices", "evolution", r["evolution"], one["evolution"]))
+        scaling = one["train"]["flops"] / train["flops"]
+        if scaling < TARGET:
+            wrong.append(f"{name} devices: weak scaling {scaling:.2f}, target {TARGET:g}")
+        print(
+            f"{name!s:12} {train['flops']:16.3e}  {scaling:12.3f}  {train['seconds']:8.2f}  {alone['seconds alone']:17.2f}"
+            f"  {off:18.1e}"
+        )
+    print("\none band of 32 x 32 spins, 16 images          largest difference  numbers gathered in the loop")
+    for name, r in found.items():
+        for key, path in r["bands"].items():
+            if name == 1 or key.startswith("gathered"):
+                continue
+            method, most = key.split(",")[0], r["bands"][f"gathered, {key}"]
+            off = compare(f"{name} devices", method, path, one["bands"][method])
+            if most >= image:
+                wrong.append(f"{name} devices: {key} gathers {most} numbers in its loop, an image has {image}")
+            print(f"{name!s:12} {key:30} {off:21.1e}  {most:28}")
+    print(f"\n{time.perf_counter() - begin:.0f} s in all" + "".join(f"\nWRONG {line}" for line in wrong))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main() if len(sys.argv) < 2 else part(*map(int, sys.argv[1:])))
