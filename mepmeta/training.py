@@ -222,9 +222,9 @@ def train(
             interruption. The file is always whole: a run that is killed loses the epochs since it was written last.
         progress: show a bar with the loss.
         sharding: lays the paths of a batch over devices, such as ``NamedSharding(Mesh(jax.devices(), ("paths",)),
-            PartitionSpec("paths"))``, also over those of several processes, each of which makes this call. The result is
-            that of one device up to rounding; one process writes the checkpoint. A loss of one's own is computed where
-            Python runs: each process has its share of the problems.
+            PartitionSpec("paths"))``, also over those of several processes, each of which makes this call. The result
+            is that of one device up to rounding, which a training of many epochs amplifies; one process writes the
+            checkpoint. A loss of one's own is computed where Python runs: each process has its share of the problems.
 
     Returns:
         The trained metaparameters, the geometric mean over the last epoch (with ``safeguard=False`` or a method the
