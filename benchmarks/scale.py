@@ -18,6 +18,9 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.peers import records
+
+DATA = Path(__file__).resolve().parents[1] / "book" / "_data" / "scale"
 DEVICES, TARGET = (1, 2, 4, 8), 0.9
 #: Paths of a batch, and of those held out, on every device.
 PATHS, HELD_OUT = 50, 200
@@ -182,44 +185,58 @@ def answered(*children):
     return json.loads(out[0].splitlines()[-1])
 
 
-def main():
+def off(name, a, b, wrong):
+    """The largest difference of two results, and a word where it is too large."""
     import numpy as np
 
-    wrong, begin, found = [], time.perf_counter(), {n: answered(asked(n, devices=n)) for n in DEVICES}
+    most = float(np.max(np.abs(np.array(a) - np.array(b))))
+    if not most <= CLOSE[name]:
+        wrong.append(f"{name} is off by {most:.1e}, allowed {CLOSE[name]:.0e}")
+    return most
+
+
+def trainings(found, wrong):
+    """A row for each number of devices: work of a device, weak scaling, times, differences."""
+    one = found["1"]
+    for name, r in found.items():
+        train, alone = r["train"], found["2" if name == "2 processes" else name]["train"]
+        row = {"devices": name, "work": train["flops"], "scaling": one["train"]["flops"] / train["flops"]}
+        row |= {"seconds": train["seconds"], "seconds alone": alone["seconds alone"]}
+        row["training"] = off("loss", train["loss"], alone["loss alone"], wrong)
+        row["evolution"] = off("evolution", r["evolution"], one["evolution"], wrong)
+        if row["scaling"] < TARGET:
+            wrong.append(f"{name} devices: weak scaling {row['scaling']:.2f}, target {TARGET:g}")
+        yield row
+
+
+def laid_out(found, wrong):
+    """A row for each band that was laid out: its difference, and the most numbers gathered in its loop."""
+    for name, r in found.items():
+        for key in r["bands"] if name != "1" else ():
+            if not key.startswith("gathered"):
+                method, over = key.split(", ")
+                most = r["bands"][f"gathered, {key}"]
+                difference = off(method, r["bands"][key], found["1"]["bands"][method], wrong)
+                if most >= CELLS**2 * 3:
+                    wrong.append(f"{name} devices: {key} gathers {most} numbers in its loop, as many as an image has")
+                yield {"devices": name, "method": method, "over": over, "difference": difference, "gathered": most}
+
+
+def main():
+    wrong, begin = [], time.perf_counter()
+    found = {str(n): answered(asked(n, devices=n)) for n in DEVICES}
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     found["2 processes"] = answered(*(asked(2, k, port, devices=1) for k in range(2)))
-    one, image = found[1], CELLS**2 * 3
-
-    def compare(what, name, a, b):
-        off = float(np.max(np.abs(np.array(a) - np.array(b))))
-        if not off <= CLOSE[name]:
-            wrong.append(f"{what}: {name} is off by {off:.1e}, allowed {CLOSE[name]:.0e}")
-        return off
-
-    print(f"{os.cpu_count()} cores; {PATHS} paths on every device, an epoch of the training\n")
-    print("devices      work of a device  weak scaling  wall (s)  on one device (s)  largest difference")
-    for name, r in found.items():
-        train, alone = r["train"], found[2 if name == "2 processes" else name]["train"]
-        off = compare(f"{name} devices", "loss", train["loss"], alone["loss alone"])
-        off = max(off, compare(f"{name} devices", "evolution", r["evolution"], one["evolution"]))
-        scaling = one["train"]["flops"] / train["flops"]
-        if scaling < TARGET:
-            wrong.append(f"{name} devices: weak scaling {scaling:.2f}, target {TARGET:g}")
-        wall = f"{train['seconds']:8.2f}  {alone['seconds alone']:17.2f}"
-        print(f"{name!s:12} {train['flops']:16.3e}  {scaling:12.3f}  {wall}  {off:18.1e}")
-    print("\none band of 32 x 32 spins, 16 images          largest difference  numbers gathered in the loop")
-    for name, r in found.items():
-        for key, path in r["bands"].items():
-            if name == 1 or key.startswith("gathered"):
-                continue
-            method, most = key.split(",")[0], r["bands"][f"gathered, {key}"]
-            off = compare(f"{name} devices", method, path, one["bands"][method])
-            if most >= image:
-                wrong.append(f"{name} devices: {key} gathers {most} numbers in its loop, an image has {image}")
-            print(f"{name!s:12} {key:30} {off:21.1e}  {most:28}")
-    print(f"\n{time.perf_counter() - begin:.0f} s in all" + "".join(f"\nWRONG {line}" for line in wrong))
+    for file, rows in {"training": trainings(found, wrong), "band": laid_out(found, wrong)}.items():
+        rows = [*rows]
+        records.write(DATA / f"{file}.csv", rows, f"benchmarks/scale.py, {file}")
+        print(*rows[0], sep="  ")
+        for row in rows:
+            print(*(f"{value:.3g}" if isinstance(value, float) else value for value in row.values()), sep="  ")
+    spent = f"{time.perf_counter() - begin:.0f} s in all, {os.times().children_user:.0f} s of the processor"
+    print(spent, *(f"WRONG {line}" for line in wrong), sep="\n")
     return 1 if wrong else 0
 
 
