@@ -168,7 +168,8 @@ def part(devices, process=None, port=None):
     sharding = NamedSharding(mesh, PartitionSpec("devices")) if devices > 1 else None
     found = {"train": training(devices, sharding), "evolution": evolution(sharding)}
     found["bands"] = bands(mesh, "iterate", "L-BFGS")
-    print(json.dumps(found, default=float))
+    if not process:  # one speaks for all
+        print(json.dumps(found, default=float))
 
 
 def asked(*arguments, devices):
