@@ -8,6 +8,7 @@ many. Simulated devices share the cores of this machine, so the wall time says w
 Of a band no image may be gathered in the loop: what is exchanged there is neighbours, and numbers of images.
 """
 
+import itertools
 import json
 import math
 import os
@@ -43,6 +44,14 @@ def gathered(program):
     return max((math.prod(int(n) for n in shape.split(",") if n) for shape in shapes), default=0)
 
 
+def meet(met=itertools.count()):  # noqa: B008
+    """Processes wait for each other: gloo gives up on one that still compiles after half a minute."""
+    from jax._src.distributed import global_state
+
+    if global_state.client is not None:
+        global_state.client.wait_at_barrier(f"met {next(met)}", 600_000)
+
+
 def training(devices, sharding):
     """One epoch of a training: its losses, and the operations of a device; of an evolution the best it found."""
     import jax
@@ -66,6 +75,7 @@ def training(devices, sharding):
     def recorded(*arguments):
         """The epoch, compiled for a short wait and once."""
         program = calls[0][0] if calls else epoch.lower(*arguments).compile(OPTIONS)
+        meet()
         begin = time.perf_counter()
         found = jax.block_until_ready(program(*arguments[:7]))
         calls.append((program, time.perf_counter() - begin))
@@ -147,6 +157,7 @@ def bands(mesh, *methods):
             sharding = NamedSharding(mesh, PartitionSpec(*spec))
             laid = jax.make_array_from_callback(path.shape, sharding, lambda part: path[part])
             program = jax.jit(f, out_shardings=sharding).lower(laid).compile(OPTIONS)
+            meet()
             after = program(laid)
             after = np.asarray(after if after.is_fully_addressable else process_allgather(after, tiled=True))
             found[f"{name}, {where}"] = after.tolist()
