@@ -183,8 +183,7 @@ def drawn(sample: Callable, keys: Array, task: Task) -> Any:
         raise ValueError(
             "the problems of a training must be of one kind: energies and paths that differ in numbers only"
         )
-    stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *ready)
-    return laid(stacked, task.sharding)
+    return laid(jax.tree.map(lambda *leaves: np.stack([np.asarray(x) for x in leaves]), *ready), task.sharding)
 
 
 def _loss(x: Array, problem: Posed, leaves: Leaves, task: Task) -> Array:
