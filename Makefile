@@ -28,7 +28,7 @@ NOTEBOOK := JUPYTER_PREFER_ENV_PATH=1 TQDM_DISABLE=1 MPLBACKEND=module://matplot
 CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
     JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1 TF_CPP_MIN_LOG_LEVEL=3
 
-.PHONY: help book pdf serve test unit narrow alone portable reference bench bench-training map learn fuzz tune clean
+.PHONY: help book pdf serve test unit narrow alone portable reference bench bench-training map learn fuzz scale million tune clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -125,6 +125,12 @@ learn: $(READY) ## train the learned method, within three hours on 2 cores, and 
 
 fuzz: $(READY) ## ten thousand bad inputs to all public calls: each is refused in words, or its result is flagged
 	$(CACHE) $(BIN)/python -m benchmarks.fuzz
+
+scale: $(READY) ## training and a band on 1, 2, 4, 8 simulated devices and in two processes, beside one device
+	$(CACHE) $(BIN)/python -m benchmarks.scale
+
+million: $(READY) ## the collapse of a skyrmion in films of ten thousand to a million spins: memory, time, barrier
+	$(CACHE) $(BIN)/python -m benchmarks.million
 
 clean: ## remove what was built and cached, keep the environments
 	rm -rf _build .cache .pytest_cache .ruff_cache .hypothesis

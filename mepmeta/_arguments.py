@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import AxisType
 
 __all__ = [
     "check_answers",
@@ -101,6 +102,8 @@ def check_floats(name: str, x: Any, kind: str = "a float array") -> None:
         got = str(getattr(x, "dtype", type(x).__name__)) if not isinstance(x, np.ma.MaskedArray) else "a masked array"
         precision = " of single or double precision" if "float" in got or ">" in got else ""
         raise ValueError(f"{name} must be {kind}{precision}, got {got}")
+    if known(x) and AxisType.Explicit in getattr(getattr(getattr(x, "sharding", None), "mesh", None), "axis_types", ()):
+        raise ValueError(f"{name} is laid over explicit axes: make the mesh by jax.sharding.Mesh(devices, names)")
     if 0 in np.shape(x):
         raise ValueError(f"{name} must hold numbers, got an array of shape {np.shape(x)}")
     if known(x) and not np.all(np.isfinite(x)):

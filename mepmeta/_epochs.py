@@ -9,9 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import NamedSharding
 from tqdm import tqdm
 
 from mepmeta._checkpoint import read_checkpoint, write_checkpoint
+from mepmeta._devices import writes
 
 __all__ = ["run_epochs"]
 
@@ -49,12 +51,15 @@ def run_epochs(
     size: int,
     checkpoint: str | Path | None,
     progress: bool,
+    sharding: NamedSharding | None = None,
 ) -> tuple[list, Any, bool, str]:
-    """Epoch after epoch with a bar, from the checkpoint if there is one.
+    """Epoch after epoch with a bar, from the checkpoint if there is one; of several processes one writes it.
 
     Records, the state, whether it was interrupted, and why the checkpoint was not written, if it was not.
     """
     records, state = _load(checkpoint, run, state, iterations, size)
+    if not writes(sharding):  # all have read by then: an epoch that one has done the others have begun
+        checkpoint, progress = None, False
     interrupted, saved, left = False, None, ""
     bar = tqdm(range(len(records), epochs), initial=len(records), total=epochs, disable=not progress, desc="epoch")
     try:

@@ -12,7 +12,7 @@ from mepmeta import tangents
 from mepmeta._vectorised import total
 from mepmeta.geometry import Geometry
 
-__all__ = ["TANGENTS", "Energy", "Parts", "Tangent", "dot", "each_image", "parts_of"]
+__all__ = ["TANGENTS", "Energy", "Parts", "Tangent", "between_ends", "dot", "each_image", "parts_of"]
 
 Energy = Callable[[Array], Array]
 Tangent = Literal["smooth", "improved", "central"]
@@ -50,6 +50,13 @@ class Parts(NamedTuple):
 def dot(u: Array, v: Array) -> Array:
     """Inner product image by image, kept broadcastable."""
     return jnp.sum(u * v, axis=tuple(range(1, u.ndim)), keepdims=True)
+
+
+def between_ends(path: Array, inner: Array) -> Array:
+    """The path with other inner images. Of images that are laid over devices each stays where it is."""
+    image = lax.broadcasted_iota(jnp.int32, (path.shape[0],) + (1,) * (path.ndim - 1), 0)
+    wide = jnp.pad(inner, [(1, 1)] + [(0, 0)] * (path.ndim - 1))
+    return jnp.where((image == 0) | (image == path.shape[0] - 1), path, wide)
 
 
 def each_image(f: Callable, batch: bool) -> Callable:

@@ -10,8 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.sharding import NamedSharding
 
 from mepmeta._checks import check_energy, check_path
+from mepmeta._devices import gathered, laid, share
 from mepmeta.barzilai_borwein import mean_gradient
 from mepmeta.force import Parts
 from mepmeta.geometry import Geometry
@@ -59,13 +61,14 @@ class Run(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What is fixed in a training: how metaparameters make a method, what is lost, in which space, and numbers."""
+    """What is fixed in a training: how metaparameters make a method, what is lost, in which space, numbers, devices."""
 
     method: Callable
     loss: str | Callable
     geometry: Geometry
     steps: int
     tol: float
+    sharding: NamedSharding | None = None
 
 
 class Leaves(NamedTuple):
@@ -159,8 +162,11 @@ def lost(r: Run, kind: str, tol: float, posed: Posed) -> Array:
 
 
 def drawn(sample: Callable, keys: Array, task: Task) -> Any:
-    """What ``sample`` makes of keys: problems in their units side by side; as they are for a loss of one's own."""
-    problems = [sample(key) for key in keys]
+    """What ``sample`` makes of keys: problems in their units side by side; as they are for a loss of one's own.
+
+    Of these every process draws its share.
+    """
+    problems = [sample(key) for key in (share(keys, task.sharding) if callable(task.loss) else keys)]
     for problem in problems:
         if not isinstance(problem, tuple) or (not callable(task.loss) and len(problem) < 2):
             raise ValueError(f"sample(key) must be a tuple (energy, path, ...), got {type(problem).__name__}")
@@ -177,7 +183,7 @@ def drawn(sample: Callable, keys: Array, task: Task) -> Any:
         raise ValueError(
             "the problems of a training must be of one kind: energies and paths that differ in numbers only"
         )
-    return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *ready)
+    return laid(jax.tree.map(lambda *leaves: np.stack([np.asarray(x) for x in leaves]), *ready), task.sharding)
 
 
 def _loss(x: Array, problem: Posed, leaves: Leaves, task: Task) -> Array:
@@ -193,8 +199,8 @@ def losses(x: np.ndarray, problems: Any, leaves: Leaves, task: Task) -> np.ndarr
     """What the method loses on every problem."""
     if callable(task.loss):
         method = task.method(leaves.tree(np.asarray(x)))
-        return np.array([task.loss(method, *problem) for problem in problems], float)
-    return np.asarray(_losses(x, problems, leaves, task))
+        return gathered(np.array([task.loss(method, *problem) for problem in problems], float), task.sharding)
+    return gathered(_losses(x, problems, leaves, task), task.sharding)
 
 
 @partial(jax.jit, static_argnums=(3, 4, 5, 6))

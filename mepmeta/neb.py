@@ -14,7 +14,7 @@ from jax.tree_util import register_dataclass
 from mepmeta._arguments import check_answers, check_count, check_option, known
 from mepmeta._checks import check_batch, check_energies, check_energy, check_params, check_path, check_record
 from mepmeta._compiled import compiled
-from mepmeta.force import TANGENTS, Energy, Parts, Tangent, each_image, parts_of
+from mepmeta.force import TANGENTS, Energy, Parts, Tangent, between_ends, each_image, parts_of
 from mepmeta.geometry import Flat, Geometry
 from mepmeta.methods.loop import repeat
 
@@ -94,7 +94,7 @@ def step(
     """One iteration, unchecked: the next path, and the energies where the tangent or the climbing image needs them."""
     parts = parts_of(energy, path, params.beta, geometry, tangent, climb, batch)
     move, _ = NEB(params, spring).update(parts, None, path[1:-1], geometry)
-    return path.at[1:-1].set(each_image(geometry.retract, batch)(path[1:-1], move)), parts.energies
+    return between_ends(path, each_image(geometry.retract, batch)(path[1:-1], move)), parts.energies
 
 
 def neb_step(

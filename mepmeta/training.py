@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.sharding import NamedSharding
 
 from mepmeta._arguments import (
     check_answers,
@@ -21,6 +22,7 @@ from mepmeta._arguments import (
     shown,
 )
 from mepmeta._checks import check_batch, check_params, check_positive, check_record
+from mepmeta._devices import check_sharding, everywhere, laid
 from mepmeta._epochs import run_epochs
 from mepmeta._files import is_folder
 from mepmeta._trace import traced
@@ -75,8 +77,9 @@ def _epoch(
     geometry: Geometry,
     spring: Spring,
     safeguard: bool,
+    sharding: NamedSharding | None,
 ) -> tuple[State, tuple[Array, Array, Array, Array]]:
-    paths = jax.vmap(sample)(jax.random.split(key, batch))
+    paths, test = laid((jax.vmap(sample)(laid(jax.random.split(key, batch), sharding)), test), sharding)
     before = log_overestimates(energy, paths, reference, geometry)
 
     def params_at(x: Array) -> Any:
@@ -132,12 +135,15 @@ def _taught(
         if evolves:
             state, trace = evolved(state, problems, iterations, leaves, task)
         else:
+            state = everywhere(state, task.sharding)
             state, trace = descended(state, problems, rule, iterations, leaves, task)
         return state, (*trace, np.mean(losses(state[0], test, leaves, task)))
 
     state = start, rule.init(start)
     run = np.array(run, float)
-    records, state, interrupted, left = run_epochs(epoch, state, run, epochs, iterations, x.size, checkpoint, progress)
+    records, state, interrupted, left = run_epochs(
+        epoch, state, run, epochs, iterations, x.size, checkpoint, progress, task.sharding
+    )
     last = np.asarray(state[0] if len(records) <= epochs else records[epochs][0][0])
     return leaves.tree(last), _history(records[:epochs], epochs, interrupted, leaves, False, left)
 
@@ -162,6 +168,7 @@ def train(
     rule: Any = RULE,
     checkpoint: str | Path | None = None,
     progress: bool = True,
+    sharding: NamedSharding | None = None,
 ) -> tuple[Any, History]:
     r"""Train the metaparameters: stochastic descent of the mean loss, a new batch of paths every epoch.
 
@@ -214,6 +221,10 @@ def train(
             is interrupted (Ctrl-C). A run that finds its file there goes on from it, to the same end as without the
             interruption. The file is always whole: a run that is killed loses the epochs since it was written last.
         progress: show a bar with the loss.
+        sharding: lays the paths of a batch over devices, such as ``NamedSharding(Mesh(jax.devices(), ("paths",)),
+            PartitionSpec("paths"))``, also over those of several processes, each of which makes this call. The result
+            is that of one device up to rounding, which a training of many epochs amplifies; one process writes the
+            checkpoint. A loss of one's own is computed where Python runs: each process has its share of the problems.
 
     Returns:
         The trained metaparameters, the geometric mean over the last epoch (with ``safeguard=False`` or a method the
@@ -222,7 +233,7 @@ def train(
 
     Raises:
         ValueError: for a bad energy, sample, reference or parameter, a zero one with the safeguard, a count
-            below 1, or a checkpoint of another run or one that is damaged.
+            below 1, a sharding that does not fit the batch, or a checkpoint of another run or one that is damaged.
 
     Source: Section 3 of :cite:t:`bushuev2020`, :cite:t:`barzilai1988`; the safeguards are ours.
 
@@ -253,6 +264,7 @@ def train(
         raise ValueError("training decides on numbers: it cannot run under jax.jit or vmap")
     if checkpoint is not None and (not is_folder(check_file(checkpoint).parent) or is_folder(checkpoint)):
         raise ValueError(f"no folder {shown(checkpoint)} to write the checkpoint to, or it is one")
+    sharding = check_sharding(sharding, batch)
     if method is not None:
         if energy is not None:
             raise ValueError(
@@ -266,7 +278,7 @@ def train(
         check_function("sample", sample)
         if not callable(method):
             raise ValueError(f"method must make a method of metaparameters, got {shown(method)}")
-        task = Task(method, loss, geometry, steps, tol)
+        task = Task(method, loss, geometry, steps, tol, sharding)
         return _taught(key, sample, params, task, rule, epochs, iterations, batch, checkpoint, progress)
     check_params(params)
     check_record("sample", sample, key)
@@ -285,7 +297,7 @@ def train(
     state = State(x, x, jnp.zeros_like(x), jnp.asarray(1e-6, x.dtype), no, no)
     sample, reference = traced(sample, key), jnp.asarray(reference, test.dtype)
     test = (test, log_overestimates_jit(energy, test, reference, geometry))
-    settings = (structure, steps, iterations, batch, geometry, spring, safeguard)
+    settings = (structure, steps, iterations, batch, geometry, spring, safeguard, sharding)
 
     # What makes two runs the same run; the number of epochs does not, so a finished run can be extended.
     numbers = [*start, steps, iterations, batch, reference, safeguard, SPRINGS.index(spring), *test[0].shape]
@@ -295,9 +307,12 @@ def train(
 
     def epoch(k: int, state: State) -> tuple[State, tuple]:
         cap, epoch_key = jnp.asarray(largest_step(k), x.dtype), jax.random.fold_in(batch_key, k)
-        return _epoch_jit(energy, sample, state, epoch_key, cap, test, reference, *settings)
+        known = everywhere((energy, sample, state, epoch_key, cap, test, reference), sharding)
+        return _epoch_jit(*known, *settings)
 
-    records, _, interrupted, left = run_epochs(epoch, state, run, epochs, iterations, x.size, checkpoint, progress)
+    records, _, interrupted, left = run_epochs(
+        epoch, state, run, epochs, iterations, x.size, checkpoint, progress, sharding
+    )
     records = records[:epochs]
     history = _history(records, epochs, interrupted, Leaves(structure, ((),) * len(leaves)), safeguard, left)
     trace, rejected = records[-1][0], records[-1][2]
@@ -308,4 +323,4 @@ def train(
 
 
 # A long run: compiled with all that XLA has.
-_epoch_jit = partial(jax.jit, static_argnums=tuple(range(7, 14)))(_epoch)
+_epoch_jit = partial(jax.jit, static_argnums=tuple(range(7, 15)))(_epoch)

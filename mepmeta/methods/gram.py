@@ -147,7 +147,8 @@ class LBFGS:
     def init(self, path: Array) -> _LBFGSState:
         m, (images, *_), zeros = self.memory, path.shape, partial(jnp.zeros, dtype=path.dtype)
         last = _Memory(path, jnp.zeros_like(path), jnp.asarray(True))
-        pairs, products = zeros((images * m, path[0].size)), zeros((images, m, m))
+        pairs = zeros((m, path.size) if images == 1 else (images, m, *path.shape[1:]))
+        products = zeros((images, m, m))
         return _LBFGSState(
             last, jnp.zeros_like(path), pairs, pairs, zeros((images, m)), products, products,
             jnp.zeros(images, jnp.int32), zeros(images) + self.step, jnp.full(images, jnp.inf, path.dtype),
@@ -195,19 +196,19 @@ class LBFGS:
         def put(places: Array, new: Array, *at: Any) -> Array:
             return places.at[at].set(jnp.where(sound.reshape((-1,) + (1,) * (new.ndim - 1)), new, places[at]))
 
-        def flat(v: Array) -> Array:
-            return v.reshape(v.shape[0], -1)
+        def stored(pairs: Array, new: Array) -> Array:
+            if path.shape[0] == 1:
+                return put(pairs, new.reshape(1, -1), place)
+            return jax.vmap(lambda own, v, k, fine: own.at[k].set(jnp.where(fine, v, own[k])))(pairs, new, place, sound)
 
-        def ring(pairs: Array) -> Array:
-            return pairs.reshape(path.shape[0], self.memory, -1)
-
-        rows = images * self.memory + place
-        moves, changes = (put(pairs, flat(v), rows) for pairs, v in ((s.moves, move), (s.changes, smooth)))
+        moves, changes = stored(s.moves, move), stored(s.changes, smooth)
         curvatures = put(s.curvatures, curvature, images, place)
+
+        axes, every = "abcdefgh"[: path.ndim - 1], (path.shape[0], self.memory, *path.shape[1:])
 
         # Two looks at all pairs give every product that the step needs, one more the step itself.
         def products(v: Array) -> list[Array]:
-            return [shared(_product("nmd,nd->nm", ring(pairs), flat(v))) for pairs in (moves, changes)]
+            return [shared(_product(f"nm{axes},n{axes}->nm", pairs.reshape(every), v)) for pairs in (moves, changes)]
 
         of_move, of_change = products(change)
         crossed = put(s.crossed, of_move, images, slice(None), place)
@@ -219,8 +220,9 @@ class LBFGS:
         gram = Gram(curvatures, crossed, changed, *products(force), place, scale)
         known = Strength(strength, before, product(force, soft), s.last.fresh)
         first, along, back, own = self.coefficients(gram, known, s.own)
-        learned = _product("nm,nmd->nd", along, ring(moves)) + _product("nm,nmd->nd", back, ring(changes))
-        learned = learned.reshape(path.shape)
+        learned = sum(
+            _product(f"nm,nm{axes}->n{axes}", c, pairs.reshape(every)) for c, pairs in ((along, moves), (back, changes))
+        )
         q = project(path, column(first) * soft + learned, geometry)
 
         grown = jnp.where(s.last.fresh, 0, strength / jnp.maximum(before, tiny(force)))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from mepmeta._compiled import compiled
-from mepmeta.force import Parts, Tangent, dot, parts_of
+from mepmeta.force import Parts, Tangent, between_ends, dot, parts_of
 from mepmeta.geometry import Geometry
 from mepmeta.methods.loop import Descent, March, to_tolerance
 from mepmeta.methods.moves import LIMIT
@@ -50,7 +50,7 @@ def advanced(method: Any, path: Array, move: Array, parts: Parts, held: Array, g
     some = square > 0  # the derivative of a root at zero is infinite
     strain = jnp.where(some, jnp.sqrt(jnp.where(some, square, 1)), 0) / parts.lengths
     move = move * jnp.minimum(1.0, STRAIN / jnp.maximum(jnp.max(strain), STRAIN))
-    return path.at[1:-1].set(jax.vmap(geometry.retract)(path[1:-1], move))
+    return between_ends(path, jax.vmap(geometry.retract)(path[1:-1], move))
 
 
 @partial(compiled, static_argnames="tangent")
