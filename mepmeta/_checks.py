@@ -231,6 +231,8 @@ def check_temperature(temperature: Any, *, zero: bool = False) -> None:
 def check_damping(damping: float, *, positive: bool = False) -> None:
     """The damping is a finite number, not negative; with ``positive``, above zero."""
     check_number("the damping", damping, f"a finite number {'> 0' if positive else '>= 0'}", 0, above=positive)
+    if known(damping) and not float(damping) < np.finfo(float).max ** 0.5:  # its square is a number, too
+        raise ValueError(f"the damping must be a finite number whose square is one, got {shown(damping)}")
 
 
 def check_moments(moments: Any, live: np.ndarray) -> np.ndarray:

@@ -114,7 +114,7 @@ def overestimate(energy: Energy, path: Array, reference: float | Array, *, geome
     """
     energy, path = check_problem(energy, path, reference, geometry), jnp.asarray(path)
     over = _overestimate_jit(energy, path, reference, geometry)
-    _judge(over, energy, [path])
+    check_overestimates(over, energy, [path])
     return over
 
 
@@ -185,9 +185,10 @@ def loss(
     >>> bool(L[1] < L[0] < 0)
     True
     """
-    energy, path = check_problem(energy, path, reference, geometry, params, steps, spring), jnp.asarray(path)
+    check_params(params)
+    energy, path = check_problem(energy, path, reference, geometry, steps, spring), jnp.asarray(path)
     before, L = _loss_jit(energy, path, params, steps, reference, geometry, spring)
-    _judge(before, energy, [path])
+    check_overestimates(before, energy, [path])
     return L
 
 
@@ -223,9 +224,10 @@ def loss_and_gradient(
     check_batch(paths, geometry)
     paths = jnp.asarray(paths)
     first = np.asarray(paths)[0] if known(paths) else paths[0]  # NumPy compiles nothing
-    energy = check_problem(energy, first, reference, geometry, params, steps, spring)
+    check_params(params)
+    energy = check_problem(energy, first, reference, geometry, steps, spring)
     before, result = _losses_and_gradients_jit(energy, paths, params, steps, reference, geometry, spring)
-    _judge(before, energy, paths)
+    check_overestimates(before, energy, paths)
     return result
 
 
@@ -246,7 +248,7 @@ def _losses_and_gradients_jit(
     return before, losses_and_gradients(energy, paths, before, params, steps, reference, *how)
 
 
-def _judge(overestimates: Array, energy: Energy, paths: Array | list[Array]) -> None:
+def check_overestimates(overestimates: Array, energy: Energy, paths: Array | list[Array]) -> None:
     """An overestimate that is not finite comes from an energy that is not."""
     if known(overestimates) and not np.all(np.isfinite(overestimates)):
         E = np.array([[energy(x) for x in path] for path in paths])
@@ -259,7 +261,6 @@ def check_problem(
     path: Array,
     reference: float | Array,
     geometry: Geometry,
-    params: NEBParams | None = None,
     steps: int = 1,
     spring: Spring = "raw",
 ) -> Energy:
@@ -267,8 +268,6 @@ def check_problem(
     check_option("spring", spring, SPRINGS)
     check_path(path, geometry)
     energy = check_energy(energy, path, geometry, axes=1)
-    if params is not None:
-        check_params(params)
     check_number("reference", reference, "one energy")
     check_state((np if known(reference) else jnp).asarray(reference, path.dtype), "reference")
     return energy

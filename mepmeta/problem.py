@@ -125,7 +125,11 @@ class Problem:
             return self
         # At an inflection there is nothing but a slope; where there is no slope either, any unit is good.
         curvature = max(curvature, SLOPE * max(self.look(y)[1] for y in states)) or 1.0
-        return replace(self, energy_unit=self.energy_unit * np.asarray(curvature, self.energy_unit.dtype))
+        with np.errstate(over="ignore"):
+            unit = self.energy_unit * np.asarray(curvature, self.energy_unit.dtype)
+            if not np.isfinite(np.float64(unit) / np.float64(self.length_unit) ** 2):
+                raise ValueError("the curvature of the energy is too large for a number")
+        return replace(self, energy_unit=unit)
 
     def look(self, y: Array) -> tuple[float, float, Array]:
         """The energy of a state, the largest force on a particle, and the gradient."""

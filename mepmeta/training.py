@@ -29,7 +29,13 @@ from mepmeta._trace import traced
 from mepmeta.barzilai_borwein import BarzilaiBorwein, State, advance, largest_step, mean_gradient
 from mepmeta.geometry import Flat, Geometry
 from mepmeta.learning import LOSSES, Evolution, Leaves, Task, descended, drawn, evolved, fingerprint, losses
-from mepmeta.loss import check_problem, log_overestimates, log_overestimates_jit, losses_and_gradients
+from mepmeta.loss import (
+    check_overestimates,
+    check_problem,
+    log_overestimates,
+    log_overestimates_jit,
+    losses_and_gradients,
+)
 from mepmeta.loss import losses as losses_of_neb
 from mepmeta.neb import SPRINGS, Spring
 
@@ -288,7 +294,7 @@ def train(
 
     batch_key, test_key = jax.random.split(key)
     test = jax.jit(jax.vmap(sample))(jax.random.split(test_key, TEST_PATHS))
-    energy = check_problem(energy, test[0], reference, geometry, params, steps, spring)
+    energy = check_problem(energy, test[0], reference, geometry, steps, spring)
     check_batch(test, geometry)
     start = jnp.stack([jnp.asarray(leaf, test.dtype) for leaf in leaves])
     x = jnp.log(start) if safeguard else start
@@ -297,6 +303,7 @@ def train(
     state = State(x, x, jnp.zeros_like(x), jnp.asarray(1e-6, x.dtype), no, no)
     sample, reference = traced(sample, key), jnp.asarray(reference, test.dtype)
     test = (test, log_overestimates_jit(energy, test, reference, geometry))
+    check_overestimates(test[1], energy, test[0])
     settings = (structure, steps, iterations, batch, geometry, spring, safeguard, sharding)
 
     # What makes two runs the same run; the number of epochs does not, so a finished run can be extended.

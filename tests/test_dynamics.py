@@ -191,8 +191,11 @@ def test_refused():
             mm.simulate(jax.random.key(0), SPIN, start, **(good | {name: bad}))
     with pytest.raises(ValueError, match="too long"):
         mm.simulate(jax.random.key(0), SPIN, start, **(good | {"dt": 0.5}))
-    with pytest.raises(ValueError, match="not finite any more"):
+    with pytest.raises(ValueError, match="whose square is one"):
         mm.simulate(jax.random.key(0), SPIN, start, **(good | {"damping": 1e300}))
+    above, hot = jnp.zeros((2, 1, 3)).at[..., 2].set(1), {"temperature": 10.0, "damping": 1.0, "steps": 300}
+    with pytest.raises(ValueError, match="not finite any more"):
+        mm.simulate(jax.random.key(0), lambda S: 1e-3 * jnp.sum(jnp.sqrt(S[..., 2])), above, **(good | hot))
     for few, dt in [(start, 5e-324), (start.astype(jnp.float32), 1e-42)]:
         with pytest.raises(ValueError, match="too short"):
             mm.simulate(jax.random.key(0), SPIN, few, **(good | {"dt": dt}))

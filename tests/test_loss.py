@@ -261,6 +261,12 @@ def test_bad_params_and_steps(call):
         call(ENERGY, GOOD, reference=jnp.zeros(2))
 
 
+@pytest.mark.parametrize("call, paths", [(mm.loss, GOOD), (mm.loss_and_gradient, PATHS)])
+def test_no_metaparameters_are_refused(call, paths):
+    with pytest.raises(ValueError, match="NEBParams"):
+        call(ENERGY, paths, None, reference=0.0)
+
+
 def test_unknown_spring():
     for call, paths in ((mm.loss, GOOD), (mm.loss_and_gradient, PATHS)):
         with pytest.raises(ValueError, match="spring must be one of 'raw', 'unit', 'scaled', got 'soft'"):

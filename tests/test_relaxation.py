@@ -112,6 +112,7 @@ def test_scale_of_energy_and_length_changes_nothing():
 MISTAKES = [
     (lambda: mm.relax(ENERGY, jnp.array([0, 1])), "the state must be a float array"),
     (lambda: mm.relax(ENERGY, jnp.array([0, jnp.inf])), "not finite"),
+    (lambda: mm.relax(lambda x: jnp.exp(1e3 * jnp.sum(x)), jnp.array([0.1, 0.3])), "curvature .* is too large"),
     (lambda: mm.relax(ENERGY, jnp.array([0.1, 0.3]), unit=1e-300), "the unit of length is 1e-300: its square"),
     (lambda: mm.relax(ENERGY, jnp.array([0.1, 0.3]), unit=1e300), "the unit of length is 1e\\+300: its square"),
     (lambda: mm.relax(spin, jnp.array([0.0, 0, 2]), geometry=spheres), "the length of a spin is off by 1.0e"),

@@ -344,6 +344,8 @@ def test_bad_energy_and_sample():
         mm.train(KEY, 3.0, sample_8, mm.NEBParams(), reference=0.0)
     with pytest.raises(ValueError, match="to a float scalar"):
         mm.train(KEY, lambda x: x, sample_8, mm.NEBParams(), reference=0.0)
+    with pytest.raises(ValueError, match="energies must be finite"):
+        mm.train(KEY, lambda x: jnp.nan * ENERGY(x), sample_8, mm.NEBParams(), reference=0.0)
     with pytest.raises(ValueError, match="P >= 3"):
         mm.train(KEY, ENERGY, lambda key: mep(8)[:2], mm.NEBParams(), reference=0.0)
     with pytest.raises(ValueError, match="coincide"):
