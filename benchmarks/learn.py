@@ -45,8 +45,8 @@ SEED, UNSEEN = 11, 1000
 MOST = 400
 #: Lattice and cells. A kind costs minutes of compiling, so a short training takes the first ones only.
 KINDS = (
-    ("square", (16, 16)), ("triangular", (14, 14)), ("chain", (24,)), ("landscape", (6,)),
-    ("square", (12, 12)), ("triangular", (18, 18)), ("square", (20, 20)), ("chain", (16,)), ("triangular", (24, 24)),
+    ("square", (12, 12)), ("triangular", (14, 14)), ("chain", (24,)), ("landscape", (6,)),
+    ("square", (16, 16)), ("triangular", (18, 18)), ("square", (20, 20)), ("chain", (16,)), ("triangular", (24, 24)),
 )  # fmt: skip
 #: Problems that are drawn for one whose ends are two minima, as far apart as this part of where they began.
 DRAWS, APART = 40, 0.2
@@ -56,7 +56,7 @@ STEPS = 100
 SPREAD = {"search": 0.4, "numbers": 0.15, "network": 0.1}
 SIZE = {"search": 8, "numbers": 8, "network": 12}
 #: Descents or searches in the loss of a candidate; descents of one kind that are kept of one search.
-BATCH, KEPT = {"search": 8, "numbers": 24, "network": 24}, 5
+BATCH, KEPT = {"search": 4, "numbers": 24, "network": 24}, 5
 #: A search that finds nothing, or another saddle, counts so many times its gradients; barriers are one to this part.
 LOST, SAME = 5.0, 1e-5
 
@@ -272,12 +272,12 @@ def search_cost(numbers, search):
 # What is trained
 
 FIXED = descent.MINIMISER
-#: Numbers of a search by name, with the module and its constant: where a relaxation goes over to Newton steps; forces
-#: at which a band and its scouts look for the saddle; where one of two valleys is chosen; how far a climb goes with one
-#: mode, and how many gradients at a time.
+#: Numbers of a search by name, with the module and its constant: the force from which on a relaxation has so many
+#: gradients before Newton steps take over; forces at which a band and its scouts look for the saddle; how far a climb
+#: goes with one mode, and how many gradients at a time.
 NUMBERS = {
-    "near": (relaxation, "NEAR"), "first": (converge, "FIRST"), "scouts": (scout, "ROUGHLY"),
-    "fork": (valley, "ROUGHLY"), "stale": (climb, "STALE"), "stretch": (climb, "STRETCH"),
+    "near": (relaxation, "NEAR"), "last": (relaxation, "LAST"), "first": (converge, "FIRST"),
+    "scouts": (scout, "ROUGHLY"), "stale": (climb, "STALE"), "stretch": (climb, "STRETCH"),
 }  # fmt: skip
 TODAY = {name: getattr(module, constant) for name, (module, constant) in NUMBERS.items()}
 TODAY |= {"mass": 1.0, "step": FIXED.step, "angle": FIXED.angle}

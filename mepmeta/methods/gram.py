@@ -118,7 +118,7 @@ class LBFGS:
 
     * the springs, whose part of the Jacobian is the least symmetric, stay outside: spacing is tangential;
     * the first step, with nothing known yet, is a short one of steepest descent, not one from a probed curvature;
-    * a pair (move :math:`s`, change :math:`y`) counts only with :math:`s\cdot y > 0.01\,|s|\,|y|`, or another ``floor``;
+    * a pair (move :math:`s`, change :math:`y`) counts only where :math:`s\cdot y/(|s|\,|y|)` is above a ``floor``;
     * a step that is nearly across the force, or against it, clears the memory and becomes one of steepest descent;
     * where the energy says what is stiff (:meth:`~mepmeta.problem.Problem.damped`), that is what the first guess of the
       inverse curvatures is a multiple of, :math:`B_0^{-1} = \gamma M`, and where the method starts anew; so the memory

@@ -18,8 +18,10 @@ from mepmeta.spectra.modes import LANCZOS_STEPS, Modes, lowest
 
 __all__ = ["ENDPOINT_TOL", "Relaxed", "downhill", "relax", "relaxed"]
 
-#: The force to reach, and where Newton steps take over: in units of the problem.
-ENDPOINT_TOL, NEAR = 1e-9, 1e-5
+#: The force to reach, in units of the problem.
+ENDPOINT_TOL = 1e-9
+#: From this force on quasi-Newton steps have so many gradients; then Newton steps take over.
+NEAR, LAST = 1e-5, 40
 #: Largest move of a particle in the kick off a stationary state that is no minimum, and how many there are.
 KICK, KICKS = 0.1, 8
 #: Energies at two states that differ by less than this, in units of the problem, do not say which is lower.
@@ -70,11 +72,18 @@ def relaxed(problem: Problem, x: Array, tol: float | None, max_steps: int) -> Re
     wanted = tolerance(tol, ENDPOINT_TOL, problem, x.dtype)
     kicks, evaluations, minimum = 0, 2 * LANCZOS_STEPS, False
     modes = Modes(np.zeros(0), np.zeros((0, *x.shape), x.dtype), 0.0, 0)
-    # Quasi-Newton while it is far; close to the minimum Newton steps.
-    down = descend(problem, x, max(wanted, NEAR), max_steps + 1)
-    x, residual, cliffs, why = down.state, down.residual, down.refused, ""
-    steps, evaluations = down.evaluations - 1, evaluations + down.evaluations
+    steps, residual, cliffs, why = 0, 0.0, 0, ""
     while np.isfinite(residual):
+        # Quasi-Newton steps as far as they go: a gradient a step, where a product of Newton steps costs two. Along soft
+        # directions they creep.
+        down = None
+        for force, at_most in ((NEAR, max_steps), (wanted, LAST)):
+            before = None if down is None else down.march
+            down = descend(problem, x, max(wanted, force), min(at_most, max_steps - steps) + 1, before=before)
+            x, residual, cliffs = down.state, down.residual, cliffs + down.refused
+            steps, evaluations = steps + down.evaluations - 1, evaluations + down.evaluations
+            if residual <= wanted or not residual <= NEAR:
+                break
         found = newton(problem, x, tol=wanted, max_steps=max_steps - steps)
         x, residual, why = found.state, found.residual, found.ended
         modes = lowest(problem, x, 4, problem.geometry)
@@ -124,7 +133,7 @@ def relax(
 ) -> Relaxed:
     r"""Descend to the minimum whose basin a state lies in, and make sure that it is a minimum.
 
-    L-BFGS until the largest force on a particle is small, then Newton steps until it is below ``tol``. A symmetric
+    L-BFGS until the largest force on a particle is below ``tol``; where that takes long, Newton steps. A symmetric
     start can end on a saddle; so the lowest eigenvalues of the Hessian decide, and a negative one means a kick along
     its mode and a new descent.
 
