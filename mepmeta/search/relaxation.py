@@ -76,13 +76,12 @@ def relaxed(problem: Problem, x: Array, tol: float | None, max_steps: int) -> Re
     while np.isfinite(residual):
         # Quasi-Newton steps as far as they go: a gradient a step, where a product of Newton steps costs two. Along soft
         # directions they creep.
-        down = None
+        before = None
         for force, at_most in ((NEAR, max_steps), (wanted, LAST)):
-            before = None if down is None else down.march
             down = descend(problem, x, max(wanted, force), min(at_most, max_steps - steps) + 1, before=before)
-            x, residual, cliffs = down.state, down.residual, cliffs + down.refused
+            x, residual, before, cliffs = down.state, down.residual, down.march, cliffs + down.refused
             steps, evaluations = steps + down.evaluations - 1, evaluations + down.evaluations
-            if residual <= wanted or not residual <= NEAR:
+            if not wanted < residual <= NEAR or not LAST:
                 break
         found = newton(problem, x, tol=wanted, max_steps=max_steps - steps)
         x, residual, why = found.state, found.residual, found.ended
