@@ -167,6 +167,7 @@ def methods():
     ways = {
         "Newton from 1e-5": (changed(relaxation, "LAST", 0), same),
         "default": (minimiser(FIXED), same),
+        "even to the end": (changed(valley, "GAP", valley.FARTHER), same),
         "memory of 24": (minimiser(replace(FIXED, memory=24)), same),
         "without exchange": (minimiser(FIXED), plain),
         "Anderson": (minimiser(mm.methods.Anderson()), same),

@@ -7,6 +7,8 @@ import pytest
 from rounding import rounding
 
 import mepmeta as mm
+from mepmeta.problem import pose
+from mepmeta.search import relaxation
 
 ENERGY = mm.single_spin(K1=1.0, K2=-2.0)
 spheres = mm.Spheres()
@@ -123,3 +125,37 @@ MISTAKES = [
 def test_mistakes_are_refused_in_words(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def soft(k, x):
+    """Curvatures over many decades, and a quartic term that makes none of them constant."""
+    return jnp.sum(k * x**2) / 2 + jnp.sum(x**4) / 4
+
+
+@pytest.mark.parametrize("last", [0, 1, 2, 40, 1000])
+def test_where_newton_steps_take_over_changes_no_minimum(last, monkeypatch):
+    """A force of 1e-9 holds the state to 1e-9 over the softest curvature."""
+    monkeypatch.setattr(relaxation, "LAST", last)
+    energy = jax.tree_util.Partial(soft, jnp.logspace(-3, 0, 40))
+    r = mm.relax(energy, jnp.ones(40), unit=1.0, tol=1e-9)
+    assert r.converged and r.residual <= 1e-9
+    np.testing.assert_allclose(r.state, 0, atol=1e-9 / 1e-3)
+
+
+def test_a_gradient_a_step_is_cheaper_than_products(monkeypatch):
+    energy, x = jax.tree_util.Partial(soft, jnp.logspace(-1, 0, 40)), jnp.ones(40)
+    few = mm.relax(energy, x, unit=1.0)
+    monkeypatch.setattr(relaxation, "LAST", 0)
+    many = mm.relax(energy, x, unit=1.0)
+    assert few.converged and many.converged and few.evaluations < many.evaluations
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1.0, 1e8])
+def test_units_of_a_curvature_that_is_known_are_those_that_are_measured(scale):
+    """A few Lanczos steps know the largest curvature to a few per cent; units of length are the same."""
+    energy = jax.tree_util.Partial(lambda c, x: c * soft(jnp.logspace(-1, 0, 40), x), jnp.asarray(scale))
+    states = np.zeros(40), np.full(40, 1e-3)
+    measured = pose(energy, mm.Flat(), *states)
+    known = pose(energy, mm.Flat(), *states, curvature=mm.lowest_modes(energy, jnp.zeros(40)).scale)
+    assert known.units[0] == pytest.approx(measured.units[0], rel=0.05) and known.units[1] == measured.units[1]
+    assert known.units[0] == pytest.approx(scale * known.units[1] ** 2, rel=rounding(1, 100))
