@@ -175,15 +175,12 @@ def _retracted(y: Array, v: Array, geometry: Geometry) -> Array:
     return geometry.retract(y, v)
 
 
-def pose(
-    energy: Callable, geometry: Geometry, *states: Array, unit: float | None = None, curvature: float = 0.0
-) -> Problem:
+def pose(energy: Callable, geometry: Geometry, *states: Array, unit: float | None = None) -> Problem:
     """The problem of an energy, in units measured at states of the public arrays.
 
     The unit of length is ``unit``, on spheres a radian. Where it is not given it is the distance of two states, or of
-    one the length over which its curvature changes. The unit of force is that of a displacement by it, at the largest
-    ``curvature`` of the states, measured where it is not known. An energy that is not finite at the states is a
-    ``ValueError``.
+    one the length over which its curvature changes. The unit of force is that of a displacement by it. An energy that
+    is not finite at the states is a ``ValueError``.
     """
     states = [np.asarray(x) for x in states]
     moved = geometry == Spheres() and hasattr(energy, "component_first")
@@ -202,8 +199,6 @@ def pose(
     if not smooth:
         energy = Partial(_by_differences, energy, length)
     problem = Problem(energy, real(1.0), real(length), geometry, moved)
-    if curvature > 0:
-        return replace(problem, energy_unit=real(curvature * problem.length_unit**2))
     return problem.measured(*(geometry.scaled(x, 1 / problem.length_unit) for x in states))
 
 

@@ -231,8 +231,7 @@ def searched(
             modes = found[0].modes.vectors if reached else None
             found = [public(problem, r) for r in found]
             if reached and not together:  # in units of the minima themselves
-                largest = max(r.modes.scale for r in found)
-                problem = pose(energy, how.geometry, *(r.state for r in found), curvature=largest)
+                problem = pose(energy, how.geometry, *(r.state for r in found))
             ends = [problem.inside(r.state) for r in found]
             known_ends = [_as_point(problem, x, r) for x, r in zip(ends, found, strict=True)]
     except KeyboardInterrupt:

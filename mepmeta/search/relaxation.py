@@ -70,7 +70,7 @@ def relaxed(problem: Problem, x: Array, tol: float | None, max_steps: int) -> Re
     """:func:`relax` of a state in units of the problem, unchecked; its numbers are in the units of the caller."""
     start = x
     wanted = tolerance(tol, ENDPOINT_TOL, problem, x.dtype)
-    kicks, evaluations, minimum = 0, 0, False
+    kicks, evaluations, minimum = 0, 2 * LANCZOS_STEPS, False
     modes = Modes(np.zeros(0), np.zeros((0, *x.shape), x.dtype), 0.0, 0)
     steps, residual, cliffs, why = 0, 0.0, 0, ""
     while np.isfinite(residual):
@@ -166,7 +166,7 @@ def relax(
     problem = pose(energy, geometry, state, unit=unit)
     x = problem.inside(state)
     found = relaxed(problem, problem.moved_by(x, jnp.zeros_like(x)), tol, max_steps)
-    return public(problem, found._replace(evaluations=found.evaluations + 2 * LANCZOS_STEPS))
+    return public(problem, found)
 
 
 def public(problem: Problem, r: Relaxed) -> Relaxed:
