@@ -326,7 +326,7 @@ class Rule(Learned):
 def start(kind, numbers=None):
     """Metaparameters to begin with, the logarithms of numbers; a network goes on from the numbers that were found."""
     if kind == "search":
-        return {name: np.log(value) for name, value in TODAY.items()}
+        return {name: np.log(value) for name, value in (TODAY | {"last": 40}).items()}  # by default none
     if kind == "numbers":
         names = {"step": FIXED.step, "angle": FIXED.angle, "floor": FIXED.floor, "cap": 1.0, "weight": 1.0}
         return {name: np.log(value) for name, value in names.items()} | {"factors": np.zeros(3)}

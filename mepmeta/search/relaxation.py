@@ -20,8 +20,8 @@ __all__ = ["ENDPOINT_TOL", "Relaxed", "downhill", "relax", "relaxed"]
 
 #: The force to reach, in units of the problem.
 ENDPOINT_TOL = 1e-9
-#: From this force on quasi-Newton steps have so many gradients; then Newton steps take over.
-NEAR, LAST = 1e-5, 40
+#: From this force on quasi-Newton steps have so many gradients more; then Newton steps take over.
+NEAR, LAST = 1e-5, 0
 #: Largest move of a particle in the kick off a stationary state that is no minimum, and how many there are.
 KICK, KICKS = 0.1, 8
 #: Energies at two states that differ by less than this, in units of the problem, do not say which is lower.
@@ -74,8 +74,7 @@ def relaxed(problem: Problem, x: Array, tol: float | None, max_steps: int) -> Re
     modes = Modes(np.zeros(0), np.zeros((0, *x.shape), x.dtype), 0.0, 0)
     steps, residual, cliffs, why = 0, 0.0, 0, ""
     while np.isfinite(residual):
-        # Quasi-Newton steps as far as they go: a gradient a step, where a product of Newton steps costs two. Along soft
-        # directions they creep.
+        # A quasi-Newton step costs a gradient, a product of Newton steps two; but where it is soft the first creeps.
         before = None
         for force, at_most in ((NEAR, max_steps), (wanted, LAST)):
             down = descend(problem, x, max(wanted, force), min(at_most, max_steps - steps) + 1, before=before)
@@ -132,7 +131,7 @@ def relax(
 ) -> Relaxed:
     r"""Descend to the minimum whose basin a state lies in, and make sure that it is a minimum.
 
-    L-BFGS until the largest force on a particle is below ``tol``; where that takes long, Newton steps. A symmetric
+    L-BFGS until the largest force on a particle is small, then Newton steps until it is below ``tol``. A symmetric
     start can end on a saddle; so the lowest eigenvalues of the Hessian decide, and a negative one means a kick along
     its mode and a new descent.
 

@@ -28,9 +28,9 @@ ROUGHLY = 1e-3
 ALIKE = 0.9
 #: Images that are left are put on no way that has come so near to the end.
 FARTHER = 1.4
-#: The last image may be so much nearer to the end than to the one before, or farther, since next to a minimum there is
-#: little to see; beyond, distances are chosen anew, so often; and what is more uneven than the last factor is no path.
-NEARER, GAP, ROUNDS, UNEVEN = 0.5, 2.2, 3, 3.0
+#: The last image may be so much nearer to the end than to the one before, or farther; beyond, distances are chosen
+#: anew, so often; and what is more uneven than the last factor is no path.
+NEARER, GAP, ROUNDS, UNEVEN = 0.5, 1.4, 3, 3.0
 
 
 def valleys(
