@@ -28,7 +28,7 @@ NOTEBOOK := JUPYTER_PREFER_ENV_PATH=1 TQDM_DISABLE=1 MPLBACKEND=module://matplot
 CACHE := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
     JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1 TF_CPP_MIN_LOG_LEVEL=3
 
-.PHONY: help book pdf serve test unit narrow alone portable reference bench bench-training map learn fuzz scale million tune clean
+.PHONY: help book pdf serve test unit narrow alone portable reference bench bench-training map learn race fuzz scale million tune clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -122,6 +122,9 @@ map: $(READY) ## a map of 400 skyrmions in one call, killed twice, beside search
 
 learn: $(READY) ## train the learned method, within three hours on 2 cores, and compare it on unseen problems
 	$(CACHE) $(BIN)/python -m benchmarks.learn
+
+race: $(READY) ## whole searches with one thing changed at a time, on problems that no training has seen; RACE="--problems LEPS"
+	$(CACHE) $(BIN)/python -m benchmarks.race $(RACE)
 
 fuzz: $(READY) ## ten thousand bad inputs to all public calls: each is refused in words, or its result is flagged
 	$(CACHE) $(BIN)/python -m benchmarks.fuzz

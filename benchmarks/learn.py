@@ -1,14 +1,14 @@
-"""Learn the method: train L-BFGS's numbers, and the network of ``mm.methods.Learned``, by evolution over whole runs.
+"""Learn the method: the numbers of L-BFGS, the network of ``mm.methods.Learned``, and when a search hands over.
 
 Problems: skyrmions, antiskyrmions and walls on square and triangular lattices and chains of 12 to 24 cells, with
-couplings drawn at random, and random landscapes; none of them is a problem of ``benchmarks.peers``. A search with
-L-BFGS leaves its descents of single states: relaxations, climbs and the images of valleys, which is where ``find_mep``
-spends most and where only the rule of the step decides. The loss is the mean logarithm of their gradients, over those
-of L-BFGS.
+couplings drawn at random, and random landscapes, all with ends in two minima; none of them is a problem of
+``benchmarks.peers`` or of ``benchmarks.race``. All by an evolution strategy over whole runs. "search": numbers that
+decide when one part of ``find_mep`` hands over to the next, by the mean logarithm of the gradients of whole searches.
+"numbers" and "network": the rule of a step, by that of the gradients of single descents, which searches with L-BFGS
+have left: relaxations, climbs and the images of valleys. All over the gradients of today's default.
 
-``--minutes`` limits the two trainings. A run that is cut off goes on from its checkpoint. The result is written into
-the package, with seed, cost and commit beside it, and the table on unseen problems into ``book/_data/learning``:
-descents as they were recorded, and whole searches.
+``--minutes`` limits the trainings. A run that is cut off goes on from its checkpoint. The result is written into the
+package, with seed, cost and commit beside it, and the table on unseen descents into ``book/_data/learning``.
 """
 
 import argparse
@@ -16,6 +16,9 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,13 +28,14 @@ jax.config.update("jax_enable_x64", True)
 
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
-from jax.tree_util import Partial  # noqa: E402
+from jax.tree_util import Partial, register_dataclass  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 import mepmeta as mm  # noqa: E402
 from mepmeta.learning import Evolution  # noqa: E402
 from mepmeta.methods.learned import FILE, Learned, Weights, untrained  # noqa: E402
-from mepmeta.search import climb, descent, relaxation, valley  # noqa: E402
+from mepmeta.methods.moves import limited  # noqa: E402
+from mepmeta.search import climb, converge, descent, relaxation, scout, valley  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "book" / "_data" / "learning"
@@ -39,17 +43,22 @@ WORK = ROOT / "_build" / "learning"
 SEED, UNSEEN = 11, 1000
 #: A descent that does not end counts so many gradients, and more by what is left.
 MOST = 400
-#: Lattice and cells. A kind costs a minute of compiling, so a short training takes the first ones only.
+#: Lattice and cells. A kind costs minutes of compiling, so a short training takes the first ones only.
 KINDS = (
-    ("square", (16, 16)), ("triangular", (14, 14)), ("chain", (24,)), ("landscape", (6,)),
-    ("square", (12, 12)), ("square", (20, 20)), ("triangular", (18, 18)), ("chain", (16,)), ("triangular", (24, 24)),
+    ("square", (12, 12)), ("triangular", (14, 14)), ("chain", (24,)), ("landscape", (6,)),
+    ("square", (16, 16)), ("triangular", (18, 18)), ("square", (20, 20)), ("chain", (16,)), ("triangular", (24, 24)),
 )  # fmt: skip
+#: Problems that are drawn for one whose ends are two minima, as far apart as this part of where they began.
+DRAWS, APART = 40, 0.2
 #: Iterations of a band: what its search leaves is of use also where the band does not converge.
 STEPS = 100
-#: Of the candidates, at first.
-SPREAD = {"numbers": 0.15, "network": 0.1}
-#: Descents in the loss of a candidate; those of one kind that are kept of one search.
-BATCH, KEPT = 24, 5
+#: Of the candidates, at first, and how many there are.
+SPREAD = {"search": 0.4, "numbers": 0.15, "network": 0.1}
+SIZE = {"search": 8, "numbers": 8, "network": 12}
+#: Descents or searches in the loss of a candidate; descents of one kind that are kept of one search.
+BATCH, KEPT = {"search": 4, "numbers": 24, "network": 24}, 5
+#: A search that finds nothing, or another saddle, counts so many times its gradients; barriers are one to this part.
+LOST, SAME = 5.0, 1e-5
 
 
 class Task(NamedTuple):
@@ -64,7 +73,52 @@ class Task(NamedTuple):
     classical: int
 
 
+class Search(NamedTuple):
+    """Two states of an energy, what the default takes between them, and its barrier, NaN if it finds none."""
+
+    about: str
+    energy: object
+    ends: tuple
+    geometry: object
+    classical: int
+    barrier: float
+
+
 # Problems
+
+
+@partial(register_dataclass, data_fields=["energy"], meta_fields=[])
+@dataclass(frozen=True)
+class Undamped:
+    """A lattice that does not tell what is stiff."""
+
+    energy: mm.Heisenberg
+
+    def __call__(self, x):
+        return self.energy(x)
+
+    def component_first(self):
+        return replace(self, energy=self.energy.component_first())
+
+    def pairs(self):
+        return self.energy.pairs()
+
+    def live(self):
+        return self.energy.live()
+
+
+@partial(register_dataclass, data_fields=["energy", "weight"], meta_fields=[])
+@dataclass(frozen=True)
+class Weighted(Undamped):
+    """A lattice whose stiff waves are damped with so many times the mass."""
+
+    weight: np.ndarray
+
+    def damped(self, v, mass):
+        return self.energy.damped(v, self.weight.astype(mass.dtype) * mass)
+
+    def of(self, weight):
+        return Weighted(self.energy, np.asarray(weight, float))
 
 
 def landscape(widths, centres, heights, x):
@@ -109,58 +163,83 @@ def wire(rng, shape):
 
 
 def bumps(rng, shape):
+    """Between two of the hollows."""
     n = shape[0]
-    centres, heights = rng.normal(size=(8, n)), rng.uniform(-2, 2, 8)
+    centres, heights = rng.normal(size=(8, n)), rng.uniform(-5, -1, 8)
     energy = Partial(landscape, jnp.asarray(rng.uniform(0.2, 3, n)), jnp.asarray(centres), jnp.asarray(heights))
-    return energy, *(jnp.asarray(1.5 * rng.normal(size=n)) for _ in range(2)), f"landscape {n}"
+    ends = centres[rng.permutation(8)[:2]] + 0.1 * rng.normal(size=(2, n))
+    return energy, *(jnp.asarray(x) for x in ends), f"landscape {n}"
 
 
-def problem(rng, kind):
+def candidate(rng, kind):
     lattice, shape = kind
     if lattice == "landscape":
         return *bumps(rng, shape), mm.Flat()
-    return *(wire(rng, shape) if lattice == "chain" else film(rng, lattice, shape)), mm.Spheres()
+    energy, *rest = wire(rng, shape) if lattice == "chain" else film(rng, lattice, shape)
+    return Weighted(energy, np.asarray(1.0)), *rest, mm.Spheres()
+
+
+def problem(rng, kind):
+    """A problem whose ends lead to two minima, and how many that were drawn did not: a relaxation tells it cheaply."""
+    for rejected in range(DRAWS):
+        energy, start, end, about, geometry = candidate(rng, kind)
+        ends = [mm.relax(energy, x, geometry=geometry, max_steps=MOST) for x in (start, end)]
+        apart = np.linalg.norm(ends[0].state - ends[1].state)
+        if all(r.converged for r in ends) and apart > APART * np.linalg.norm(start - end):
+            return energy, start, end, about, geometry, rejected
+    raise RuntimeError(f"{DRAWS} problems of {kind} were drawn, and the ends of each relax into one minimum")
 
 
 WHERE = {"relaxed": relaxation, "climb": climb, "valley": valley}
 
 
-def searched(rng, kind, record=None):
-    """A search, and the descents it made, where they are to be recorded."""
-    energy, start, end, about, geometry = problem(rng, kind)
-    original, tasks = descent.descend, []
+@contextmanager
+def recorded(tasks, about):
+    """Descents that searches ask for, kept."""
+    original = descent.descend
 
     def recorder(name):
-        def recorded(problem, x, tol, at_most, **how):
+        def record(problem, x, tol, at_most, **how):
             found = original(problem, x, tol, at_most, **how)
             if found.residual <= tol and found.evaluations > 2:
                 task = Task(name, about, problem, np.asarray(x), tol, how, found.evaluations)
                 tasks.append(jax.device_get(task))
             return found
 
-        return recorded
+        return record
 
-    for name, module in WHERE.items() if record is not None else ():
+    for name, module in WHERE.items():
         module.descend = recorder(name)
     try:
-        r = mm.find_mep(energy, start, end, geometry=geometry, progress=False, max_steps=STEPS)
+        yield
     finally:
         for module in WHERE.values():
             module.descend = original
-    for name in WHERE if record is not None else ():
-        mine = [task for task in tasks if task.kind == name]
-        record += [mine[k] for k in rng.permutation(len(mine))[:KEPT]]
-    return r, about
+
+
+def find(search):
+    """A search."""
+    return mm.find_mep(search.energy, *search.ends, geometry=search.geometry, progress=False, max_steps=STEPS)
 
 
 def pool(seed, kinds, each):
-    """Descents of so many problems of each kind."""
-    tasks, bar = [], tqdm(total=each * len(kinds), desc="problems")
+    """Searches, so many of each kind, descents of theirs, and how many problems were rejected."""
+    searches, tasks, rejected, bar = [], [], 0, tqdm(total=each * len(kinds), desc="problems")
     for k, kind in enumerate(kinds):
         for n in range(each):
-            searched(np.random.default_rng([seed, k, n]), kind, tasks)
+            rng, made = np.random.default_rng([seed, k, n]), []
+            energy, start, end, about, geometry, refused = problem(rng, kind)
+            search = Search(about, energy, (start, end), geometry, 0, np.nan)
+            with recorded(made, about):
+                r = find(search)
+            barrier = float(r.barrier) if r.converged else np.nan
+            searches.append(search._replace(classical=int(r.evaluations), barrier=barrier))
+            for name in WHERE:
+                mine = [task for task in made if task.kind == name]
+                tasks += [mine[i] for i in rng.permutation(len(mine))[:KEPT]]
+            rejected += refused
             bar.update()
-    return tasks
+    return searches, tasks, rejected
 
 
 # Runs and their cost
@@ -169,6 +248,8 @@ def pool(seed, kinds, each):
 def gradients(method, task, tol=None):
     """Gradients that a task takes with a method."""
     how, tol = dict(task.how), task.tol if tol is None else tol
+    if isinstance(method, Rule) and isinstance(task.problem.energy, Weighted):
+        task = task._replace(problem=replace(task.problem, energy=task.problem.energy.of(method.weight)))
     if how.get("before") is not None:
         if not isinstance(method, mm.methods.LBFGS):
             how["before"] = None
@@ -186,16 +267,70 @@ def costs(method, tasks):
     return np.log([gradients(method, task) / task.classical for task in tasks])
 
 
+def search_cost(numbers, search):
+    """The logarithm of gradients over those of the default."""
+    energy = search.energy
+    with handed_over(numbers):
+        r = find(search._replace(energy=energy.of(numbers["mass"]) if isinstance(energy, Weighted) else energy))
+    known = np.isfinite(search.barrier)
+    if known and not (r.converged and abs(float(r.barrier) / search.barrier - 1) < SAME):
+        return np.log(LOST)
+    return np.clip(np.log(r.evaluations / search.classical), -np.log(LOST), np.log(LOST))
+
+
 # What is trained
 
 FIXED = descent.MINIMISER
+#: Numbers of a search by name, with the module and its constant: the force from which on a relaxation has so many
+#: gradients before Newton steps take over; forces at which a band and its scouts look for the saddle; how far a climb
+#: goes with one mode, and how many gradients at a time.
+NUMBERS = {
+    "near": (relaxation, "NEAR"), "last": (relaxation, "LAST"), "first": (converge, "FIRST"),
+    "scouts": (scout, "ROUGHLY"), "stale": (climb, "STALE"), "stretch": (climb, "STRETCH"),
+}  # fmt: skip
+TODAY = {name: getattr(module, constant) for name, (module, constant) in NUMBERS.items()}
+TODAY |= {"mass": 1.0, "step": FIXED.step, "angle": FIXED.angle}
 
 
-def start(numbers=None):
-    """Metaparameters to begin with: first step, angle, three factors of all pairs; with these trained, a network."""
-    if numbers is None:
-        return {"step": np.log(FIXED.step), "angle": np.log(FIXED.angle), "factors": np.zeros(3)}
-    return {"step": numbers["step"], "angle": numbers["angle"], "weights": network(numbers["factors"])}
+@contextmanager
+def handed_over(numbers):
+    """Searches with these numbers; the mass is that of the energy."""
+    try:
+        for name, (module, constant) in NUMBERS.items():
+            value = float(numbers[name])
+            setattr(module, constant, max(2, round(value)) if isinstance(TODAY[name], int) else value)
+        descent.MINIMISER = replace(FIXED, step=np.asarray(numbers["step"]), angle=np.asarray(numbers["angle"]))
+        yield
+    finally:
+        for name, (module, constant) in NUMBERS.items():
+            setattr(module, constant, TODAY[name])
+        descent.MINIMISER = FIXED
+
+
+@partial(
+    register_dataclass,
+    data_fields=["step", "angle", "growth", "by_image", "floor", "weights", "cap", "weight"], meta_fields=["memory"],
+)  # fmt: skip
+@dataclass(frozen=True)
+class Rule(Learned):
+    """The learned method with a largest move, for an energy whose mass has a weight."""
+
+    cap: float = 1.0
+    weight: float = 1.0
+
+    def update(self, parts, s, path, geometry):
+        move, s = super().update(parts, s, path, geometry)
+        return limited(move, geometry, jnp.asarray(self.cap, move.dtype)), s
+
+
+def start(kind, numbers=None):
+    """Metaparameters to begin with, the logarithms of numbers; a network goes on from the numbers that were found."""
+    if kind == "search":
+        return {name: np.log(value) for name, value in (TODAY | {"last": 40}).items()}  # by default none
+    if kind == "numbers":
+        names = {"step": FIXED.step, "angle": FIXED.angle, "floor": FIXED.floor, "cap": 1.0, "weight": 1.0}
+        return {name: np.log(value) for name, value in names.items()} | {"factors": np.zeros(3)}
+    return {name: x for name, x in numbers.items() if name != "factors"} | {"weights": network(numbers["factors"])}
 
 
 def network(factors):
@@ -205,42 +340,34 @@ def network(factors):
 
 
 def made(params):
-    """The method of these metaparameters."""
+    """The numbers of a search, or the method of these metaparameters."""
+    numbers = {name: np.exp(np.asarray(x)) for name, x in params.items() if name not in ("weights", "factors")}
+    if "near" in params:
+        return numbers
     weights = params["weights"] if "weights" in params else network(params["factors"])
-    numbers = {name: np.exp(np.asarray(params[name])) for name in ("step", "angle")}
-    return Learned(growth=FIXED.growth, memory=FIXED.memory, weights=weights, **numbers)
+    return Rule(growth=FIXED.growth, memory=FIXED.memory, weights=weights, **numbers)
 
 
-def trained(kind, params, tasks, minutes, seed):
+def trained(kind, params, pool, minutes, seed):
     """A training that goes on until its time is up: where it ended, and its history."""
     began = time.monotonic()
 
     def sample(key):
         if time.monotonic() - began > 60 * minutes:
             raise KeyboardInterrupt
-        chosen = np.asarray(jax.random.choice(key, len(tasks), (min(BATCH, len(tasks)),), replace=False))
-        return ([tasks[i] for i in chosen],)
+        chosen = np.asarray(jax.random.choice(key, len(pool), (min(BATCH[kind], len(pool)),), replace=False))
+        return ([pool[i] for i in chosen],)
 
     def loss(method, chosen):
-        return float(np.mean(costs(method, chosen)))
+        return float(np.mean([search_cost(method, s) for s in chosen] if kind == "search" else costs(method, chosen)))
 
-    size = 8 if kind == "numbers" else 12
     return mm.train(
         jax.random.key(seed), None, sample, params, method=made, loss=loss, epochs=20000, iterations=1, batch=1,
-        rule=Evolution(spread=SPREAD[kind], population=size, seed=seed), checkpoint=WORK / f"{kind}.npz",
+        rule=Evolution(spread=SPREAD[kind], population=SIZE[kind], seed=seed), checkpoint=WORK / f"{kind}.npz",
     )  # fmt: skip
 
 
 # What came of it
-
-
-class Plain(NamedTuple):
-    """An energy that does not tell what is stiff."""
-
-    energy: object
-
-    def __call__(self, x):
-        return self.energy(x)
 
 
 def opponents(numbers, network):
@@ -253,7 +380,7 @@ def opponents(numbers, network):
         "Anderson, exchange": (mm.methods.Anderson(), True),
         "L-BFGS": (FIXED, False),
         "L-BFGS, exchange": (FIXED, True),
-        "learned, zero weights": (made(start()), True),
+        "learned, zero weights": (made(start("numbers")), True),
         "learned, numbers": (made(numbers), True),
         "learned, network": (made(network), True),
     }
@@ -267,25 +394,11 @@ def table(tasks, methods):
             if task.kind != "relaxed" and not isinstance(method, mm.methods.LBFGS):
                 continue
             p = task.problem
-            p = p if knows else p.__class__(Plain(p.energy), p.energy_unit, p.length_unit, p.geometry, p.moved)
+            p = p if knows or not isinstance(p.energy, Weighted) else replace(p, energy=Undamped(p.energy.energy))
             for tol in (1e-3, 1e-5) if task.kind == "relaxed" else (task.tol,):
                 count = min(gradients(method, task._replace(problem=p), tol), MOST)
                 row = {"method": name, "kind": task.kind, "task": task.about, "tol": tol, "gradients": float(count)}
                 rows.append(row)
-    return rows
-
-
-def whole(seed, kinds, each, methods):
-    """Gradients of whole searches whose descents are those of a method."""
-    rows = []
-    for name, method in methods.items():
-        descent.MINIMISER = method
-        for k, kind in enumerate(kinds):
-            for n in range(each):
-                r, about = searched(np.random.default_rng([seed, k, n]), kind)
-                row = {"method": name, "task": about, "gradients": int(r.evaluations), "converged": bool(r.converged)}
-                rows.append(row)
-    descent.MINIMISER = FIXED
     return rows
 
 
@@ -296,7 +409,7 @@ def commit():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, nargs=2, default=(40, 90), help="of the numbers, of the network")
+    parser.add_argument("--minutes", type=float, nargs=3, default=(60, 20, 40), help="of search, numbers, network")
     parser.add_argument("--kinds", type=int, default=len(KINDS), help="kinds of problems")
     parser.add_argument("--each", type=int, default=8, help="problems of each kind")
     parser.add_argument("--seed", type=int, default=SEED)
@@ -304,38 +417,53 @@ def main():
     WORK.mkdir(parents=True, exist_ok=True)
     DATA.mkdir(parents=True, exist_ok=True)
     kinds, began = KINDS[: options.kinds], time.monotonic()
-    tasks = pool(options.seed, kinds, options.each)
-    print(f"{len(tasks)} descents, of {np.mean([t.classical for t in tasks]):.0f} gradients with L-BFGS", flush=True)
+    searches, tasks, rejected = pool(options.seed, kinds, options.each)
+    searches = [s for s in searches if np.isfinite(s.barrier)]
+    about = {
+        "commit": commit(), "seed": options.seed, "kinds": [list(k) for k in kinds], "searches": len(searches),
+        "tasks": len(tasks), "rejected": rejected,
+    }  # fmt: skip
+    print(about, f"{np.mean([t.classical for t in tasks]):.0f} gradients of a descent", flush=True)
     found, histories = {}, {}
-    for kind, limit in zip(("numbers", "network"), options.minutes, strict=True):
-        params = start(found.get("numbers"))  # the network begins where the numbers ended
-        found[kind], histories[kind] = trained(kind, params, tasks, limit, options.seed)
+    for kind, limit in zip(SPREAD, options.minutes, strict=True):
+        params, given = start(kind, found.get("numbers")), searches if kind == "search" else tasks
+        found[kind], histories[kind] = trained(kind, params, given, limit, options.seed)
         print(kind, histories[kind].message, f"{histories[kind].test_loss[-1]:.3f}", flush=True)
-    minutes = (time.monotonic() - began) / 60
-    compared(options.seed, kinds, max(2, options.each // 2), len(tasks), minutes, found, histories)
+    about["minutes"] = round((time.monotonic() - began) / 60, 1)
+    compared(options.seed, kinds, max(2, options.each // 3), about, found, histories)
     return 0
 
 
-def compared(seed, kinds, each, n_tasks, minutes, found, histories):
-    """Write down what was trained, and what it is worth on so many unseen problems of each kind."""
-    unseen = pool(UNSEEN + seed, kinds, each)
-    method, lost = made(found["network"]), {kind: float(np.mean(costs(made(p), unseen))) for kind, p in found.items()}
-    about = {
-        "commit": commit(), "seed": seed, "minutes": round(minutes, 1), "kinds": [list(k) for k in kinds],
-        "tasks": n_tasks, "unseen": len(unseen), "loss": lost,
-        "generations": {kind: int(h.loss.size) for kind, h in histories.items()},
-    }  # fmt: skip
-    weights = {name: np.asarray(w).tolist() for name, w in method.weights._asdict().items()}
-    numbers = {"step": float(method.step), "angle": float(method.angle)}
-    FILE.write_text(json.dumps({"about": about, **numbers, **weights}, indent=1) + "\n")
-    history = {kind: h.loss.ravel().tolist() for kind, h in histories.items()}
-    rows = table(unseen, opponents(found["numbers"], found["network"]))
-    result = {"about": about, "history": history, "rows": rows}
-    (DATA / "unseen.json").write_text(json.dumps(result, indent=0) + "\n")
-    methods = {"L-BFGS": FIXED} | {kind: made(p) for kind, p in found.items()}
-    result["searches"] = whole(UNSEEN + seed, kinds, each, methods)
-    (DATA / "unseen.json").write_text(json.dumps(result, indent=0) + "\n")
-    print(json.dumps(about["loss"]))
+def plain(params):
+    """Metaparameters as the numbers they are, in lists."""
+    method = made(params)
+    if isinstance(method, dict):
+        return {name: float(x) for name, x in method.items()}
+    numbers = {name: float(getattr(method, name)) for name in ("step", "angle", "floor", "cap", "weight")}
+    return numbers | {name: np.asarray(w).tolist() for name, w in method.weights._asdict().items()}
+
+
+def compared(seed, kinds, each, about, found, histories):
+    """Write down what was trained, and what it is worth on descents of so many unseen problems of each kind."""
+    result = {
+        "about": about | {"generations": {kind: int(h.loss.size) for kind, h in histories.items()}},
+        "history": {kind: h.loss.ravel().tolist() for kind, h in histories.items()},
+        "trained": {kind: plain(params) for kind, params in found.items()},
+    }
+
+    def keep():
+        (DATA / "unseen.json").write_text(json.dumps(result, indent=0) + "\n")
+
+    keep()
+    _, unseen, _ = pool(UNSEEN + seed, kinds, each)
+    result["about"] |= {
+        "unseen": len(unseen),
+        "loss": {kind: float(np.mean(costs(made(found[kind]), unseen))) for kind in ("numbers", "network")},
+    }
+    FILE.write_text(json.dumps({"about": result["about"], **result["trained"]["network"]}, indent=1) + "\n")
+    result["rows"] = table(unseen, opponents(found["numbers"], found["network"]))
+    keep()
+    print(json.dumps(result["about"]["loss"]))
 
 
 if __name__ == "__main__":

@@ -127,6 +127,14 @@ def test_whatever_it_answers_the_step_leads_along_the_force(seed):
     assert np.linalg.eigvalsh(H).min() > -rounding(np.linalg.norm(H) * np.linalg.cond(R) ** 2, n * m)
 
 
+def test_pairs_below_the_floor_do_not_count():
+    """No cosine is above 2: without a pair every step is the first one, along the force."""
+    bare, descent = mm.methods.LBFGS(floor=2.0, growth=1e9), mm.methods.SteepestDescent(step=0.3, spring=0.0)
+    states = run(bare)
+    np.testing.assert_allclose(states, run(descent), atol=amplified(states))
+    assert np.max(np.abs(run(mm.methods.LBFGS(growth=1e9)) - states)) > 1e-3
+
+
 def test_where_the_average_does_not_fall_the_step_is_the_classical_one():
     """From one and the same memory: corrected below 0.95 of the average, classical above."""
     learned, classical = mm.methods.Learned(weights=loud()), mm.methods.LBFGS()

@@ -7,6 +7,7 @@ import pytest
 from rounding import rounding
 
 import mepmeta as mm
+from mepmeta.search import relaxation
 
 ENERGY = mm.single_spin(K1=1.0, K2=-2.0)
 spheres = mm.Spheres()
@@ -126,3 +127,26 @@ MISTAKES = [
 def test_mistakes_are_refused_in_words(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def soft(k, x):
+    """Curvatures over many decades, and a quartic term that makes none of them constant."""
+    return jnp.sum(k * x**2) / 2 + jnp.sum(x**4) / 4
+
+
+@pytest.mark.parametrize("last", [0, 1, 2, 40, 1000])
+def test_where_newton_steps_take_over_changes_no_minimum(last, monkeypatch):
+    """A force of 1e-9 holds the state to 1e-9 over the softest curvature."""
+    monkeypatch.setattr(relaxation, "LAST", last)
+    energy = jax.tree_util.Partial(soft, jnp.logspace(-3, 0, 40))
+    r = mm.relax(energy, jnp.ones(40), unit=1.0, tol=1e-9)
+    assert r.converged and r.residual <= 1e-9
+    np.testing.assert_allclose(r.state, 0, atol=1e-9 / 1e-3)
+
+
+def test_a_gradient_a_step_is_cheaper_than_products(monkeypatch):
+    energy, x = jax.tree_util.Partial(soft, jnp.logspace(-1, 0, 40)), jnp.ones(40)
+    many = mm.relax(energy, x, unit=1.0)
+    monkeypatch.setattr(relaxation, "LAST", 40)
+    few = mm.relax(energy, x, unit=1.0)
+    assert few.converged and many.converged and few.evaluations < many.evaluations

@@ -43,6 +43,6 @@ def training_curves(losses: Mapping[str, np.ndarray]) -> Figure:
         ax.plot(np.arange(width, y.size + 1), np.convolve(y, np.ones(width) / width, "valid"), line, color=colour,
                 label=label)  # fmt: skip
     ax.axhline(0.0, color=BLACK, linewidth=0.8, linestyle=":")
-    ax.set(xlabel="generation", ylabel="mean of ln(gradients / L-BFGS's)")
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    ax.set(xlabel="generation", ylabel="mean of ln(gradients / default's)")
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure

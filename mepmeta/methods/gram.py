@@ -109,7 +109,7 @@ class Strength(NamedTuple):
     fresh: Array
 
 
-@partial(register_dataclass, data_fields=["step", "angle", "growth", "by_image"], meta_fields=["memory"])
+@partial(register_dataclass, data_fields=["step", "angle", "growth", "by_image", "floor"], meta_fields=["memory"])
 @dataclass(frozen=True)
 class LBFGS:
     r"""L-BFGS for a force without a potential: quasi-Newton steps from the last few moves and changes of the force.
@@ -118,7 +118,7 @@ class LBFGS:
 
     * the springs, whose part of the Jacobian is the least symmetric, stay outside: spacing is tangential;
     * the first step, with nothing known yet, is a short one of steepest descent, not one from a probed curvature;
-    * a pair (move :math:`s`, change :math:`y`) counts only with :math:`s\cdot y > 0.01\,|s|\,|y|`;
+    * a pair (move :math:`s`, change :math:`y`) counts only where :math:`s\cdot y/(|s|\,|y|)` is above a ``floor``;
     * a step that is nearly across the force, or against it, clears the memory and becomes one of steepest descent;
     * where the energy says what is stiff (:meth:`~mepmeta.problem.Problem.damped`), that is what the first guess of the
       inverse curvatures is a multiple of, :math:`B_0^{-1} = \gamma M`, and where the method starts anew; so the memory
@@ -133,6 +133,7 @@ class LBFGS:
         memory: number of pairs.
         by_image: every image learns its own curvatures. The whole band learns faster where the images are far from the
             path; where they have come near, each has soft and stiff directions of its own.
+        floor: least cosine of move and change of a pair that counts.
 
     Source: :cite:t:`nocedal1980`; on spheres :cite:t:`ivanov2021`.
     """
@@ -143,6 +144,7 @@ class LBFGS:
     growth: float | Array = 1.2
     memory: int = 5
     by_image: bool | Array = False
+    floor: float | Array = 0.01
 
     def init(self, path: Array) -> _LBFGSState:
         m, (images, *_), zeros = self.memory, path.shape, partial(jnp.zeros, dtype=path.dtype)
@@ -187,7 +189,7 @@ class LBFGS:
         # Else the compiler makes both anew for everything below that reads them.
         move, change, smooth = lax.optimization_barrier((move, change, smooth))
         curvature, moved = product(move, change), length(move)
-        sound = ~s.last.fresh & (curvature > 0.01 * moved * length(change))
+        sound = ~s.last.fresh & (curvature > self.floor * moved * length(change))
 
         # A pair that is not sound takes no place.
         place = (s.newest + sound.astype(jnp.int32)) % self.memory

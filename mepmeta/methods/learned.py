@@ -48,7 +48,7 @@ def _trained() -> Weights:
 
 
 @partial(
-    register_dataclass, data_fields=["step", "angle", "growth", "by_image", "weights"], meta_fields=["memory"]
+    register_dataclass, data_fields=["step", "angle", "growth", "by_image", "floor", "weights"], meta_fields=["memory"]
 )  # fmt: skip
 @dataclass(frozen=True)
 class Learned(LBFGS):
@@ -67,7 +67,7 @@ class Learned(LBFGS):
     not, the step is the classical one. So there are infinitely many corrected steps only where the force goes to zero.
 
     Args:
-        step, angle, growth, memory, by_image: as of :class:`~mepmeta.methods.LBFGS`.
+        step, angle, growth, memory, by_image, floor: as of :class:`~mepmeta.methods.LBFGS`.
         weights: :class:`~mepmeta.methods.learned.Weights`, by default those that were trained by ``make learn``.
 
     Source: weights of the pairs in the spirit of :cite:t:`castera2025`; the average of :cite:t:`heaton2023`.

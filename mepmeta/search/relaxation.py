@@ -18,8 +18,10 @@ from mepmeta.spectra.modes import LANCZOS_STEPS, Modes, lowest
 
 __all__ = ["ENDPOINT_TOL", "Relaxed", "downhill", "relax", "relaxed"]
 
-#: The force to reach, and where Newton steps take over: in units of the problem.
-ENDPOINT_TOL, NEAR = 1e-9, 1e-5
+#: The force to reach, in units of the problem.
+ENDPOINT_TOL = 1e-9
+#: From this force on quasi-Newton steps have so many gradients more; then Newton steps take over.
+NEAR, LAST = 1e-5, 0
 #: Largest move of a particle in the kick off a stationary state that is no minimum, and how many there are.
 KICK, KICKS = 0.1, 8
 #: Energies at two states that differ by less than this, in units of the problem, do not say which is lower.
@@ -70,10 +72,14 @@ def relaxed(problem: Problem, x: Array, tol: float | None, max_steps: int) -> Re
     wanted = tolerance(tol, ENDPOINT_TOL, problem, x.dtype)
     kicks, evaluations, minimum = 0, 2 * LANCZOS_STEPS, False
     modes = Modes(np.zeros(0), np.zeros((0, *x.shape), x.dtype), 0.0, 0)
-    # Quasi-Newton while it is far; close to the minimum Newton steps.
-    down = descend(problem, x, max(wanted, NEAR), max_steps + 1)
-    x, residual, cliffs, why = down.state, down.residual, down.refused, ""
-    steps, evaluations = down.evaluations - 1, evaluations + down.evaluations
+    steps, cliffs, before = 0, 0, None
+    # A quasi-Newton step costs a gradient, a product of Newton steps two; but where it is soft the first creeps.
+    for force, at_most in ((NEAR, max_steps), (wanted, LAST)):
+        down = descend(problem, x, max(wanted, force), min(at_most, max_steps - steps) + 1, before=before)
+        x, residual, before, cliffs = down.state, down.residual, down.march, cliffs + down.refused
+        steps, evaluations = steps + down.evaluations - 1, evaluations + down.evaluations
+        if not wanted < residual <= NEAR or not LAST:
+            break
     while np.isfinite(residual):
         found = newton(problem, x, tol=wanted, max_steps=max_steps - steps)
         x, residual, why = found.state, found.residual, found.ended

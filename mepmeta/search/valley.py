@@ -26,9 +26,11 @@ MOST = 300
 ROUGHLY = 1e-3
 #: Two first images whose directions from the saddle have a larger cosine than this lead down one way.
 ALIKE = 0.9
+#: Images that are left are put on no way that has come so near to the end.
+FARTHER = 1.4
 #: The last image may be so much nearer to the end than to the one before, or farther; beyond, distances are chosen
 #: anew, so often; and what is more uneven than the last factor is no path.
-NEARER, FARTHER, ROUNDS, UNEVEN = 0.5, 1.4, 3, 3.0
+NEARER, GAP, ROUNDS, UNEVEN = 0.5, 1.4, 3, 3.0
 
 
 def valleys(
@@ -76,7 +78,7 @@ def _valley(
         uneven = abs(np.log(max(left, np.finfo(float).tiny)))
         if short == 0 and uneven < best[0]:
             best = uneven, np.stack([*way, path[-1]])
-            if known or NEARER < left < FARTHER:
+            if known or NEARER < left < GAP:
                 break
         # The length of the valley is known now.
         guess = spread(problem, [*way, path[-1]], len(path))
