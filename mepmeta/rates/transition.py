@@ -190,7 +190,7 @@ def transition_rate(
         _stationary(problem, x, name, index, soft)
         for x, name, index in zip(states, ("minimum", "saddle"), (0, 1), strict=True)
     )
-    m, clock = np.tile(np.ravel(m), 2)[TS.live], unit / np.max(m)
+    m, clock = np.tile(np.ravel(m), 2)[TS.live], float(unit / np.max(m))
     m = m / np.max(m)  # in a unit of their own: squares of moments in any other may be no numbers
     b, power = _turned(TS.mode) / m, (len(MS.zero.names) - len(TS.zero.names)) / 2
     # Samples, or one that is exact.
