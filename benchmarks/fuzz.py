@@ -413,34 +413,32 @@ def text_ovf(path):
     mm.save(path, UP, data="text")
 
 
-def checkpoint(path):
-    kept = FOLDER / "kept.npz"
-    if not kept.exists():
-        _train(kept)
-    shutil.copy(kept, path)
-
-
 def _train(path):
     return mm.train(KEY, SPIN, sample, PARAMS, steps=2, epochs=1, iterations=2, batch=2, reference=0.0,
         checkpoint=path, progress=False)
-
-
-def map_kept(path):
-    kept = FOLDER / "kept_map"
-    if not kept.exists():
-        _map(kept)
-    shutil.copy(kept, path)
 
 
 def _map(path):
     return mm.find_meps(TWO, X, -X, geometry=SPHERES, checkpoint=path, progress=False)
 
 
+def kept(make):
+    """What writes the checkpoint of a call, which is made once."""
+    file = FOLDER / f"kept{make.__name__}.npz"
+
+    def write(path):
+        if not file.exists():
+            make(file)
+        shutil.copy(file, path)
+
+    return write
+
+
 FILES = {
-    "find_meps, checkpoint": (map_kept, _map),
+    "find_meps, checkpoint": (kept(_map), _map),
     "MEP.load": (FOUND.save, mm.MEP.load), "load, binary": (lambda p: mm.save(p, UP), mm.load),
         "load, text": (text_ovf, mm.load),
-    "train, checkpoint": (checkpoint, _train),
+    "train, checkpoint": (kept(_train), _train),
     **{f"read_{c}": (lambda p, c=c: getattr(mm, f"write_{c}")(MAGNET, p),
     getattr(mm, f"read_{c}")) for c in ("spirit", "tb2j", "uppasd", "vampire")},
 }  # fmt: skip
@@ -546,7 +544,7 @@ def case(rng, only=""):
         place = sorted(p for p in target.parent.rglob("*") if p.is_file())
         place = place[rng.integers(len(place))]
         raw, what, must = spoiled(place.read_bytes(), rng)
-        must &= not (write is map_kept and what == "empty")  # left by a run that was interrupted at once
+        must &= not (name == "find_meps, checkpoint" and what == "empty")  # left by a run that was interrupted at once
         place.write_bytes(raw)
         return f"{name} of a file", f"{place.name if target.is_dir() else ''} {what}", lambda: read(target), must
     names = [n for n in CALLS if only in n]

@@ -68,8 +68,9 @@ class ConjugateGradient:
 class _LBFGSState(NamedTuple):
     last: _Memory
     soft: Array  # the last force with its stiff waves damped
-    moves: Array  # (N memory, n), in a ring of places; with one axis for both the compiler changes it in place
-    changes: Array  # (N memory, n), minus the change of that in each move
+    # In a ring of places; so laid out the compiler changes them in place, and images and cells stay on their devices.
+    moves: Array  # (N, memory, *shape), of one image (memory, n)
+    changes: Array  # likewise, minus the change of that in each move
     curvatures: Array  # (N, memory), move . change, 0 in an empty place
     crossed: Array  # (N, memory, memory), every move with every change
     changed: Array  # (N, memory, memory), every change of the force with every one of the damped force

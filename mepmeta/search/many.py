@@ -18,7 +18,7 @@ from mepmeta.search.kept import Kept
 from mepmeta.search.neighbour import leads_on
 from mepmeta.search.result import MEP
 from mepmeta.search.settings import Settings, checked
-from mepmeta.search.workers import Posed, Workers
+from mepmeta.search.workers import Case, Workers
 from mepmeta.spectra.factors import one_thread
 
 __all__ = ["find_meps", "tree"]
@@ -103,7 +103,7 @@ def find_meps(
         if start.shape != starts[0].shape or start.dtype != starts[0].dtype:
             kinds = f"{starts[0].shape} of {starts[0].dtype}, got {start.shape} of {start.dtype}"
             raise ValueError(f"problem {k}: the states of all problems must have one shape and dtype, {kinds}")
-        posed.append(Posed(energy, now, np.asarray(start), np.asarray(end)))
+        posed.append(Case(energy, now, np.asarray(start), np.asarray(end)))
     if not posed:
         return []
     with ExitStack() as stack:
@@ -120,7 +120,7 @@ def _each(name: str, states: Any, count: int) -> list:
     return list(states)
 
 
-def _run(posed: list[Posed], how: Settings) -> bytes:
+def _run(posed: list[Case], how: Settings) -> bytes:
     """What tells this run from others: programs, numbers, states and options."""
     digest = hashlib.sha256(re.sub("0x[0-9a-f]+", "", str(how)).encode())
     for _, energy, *states in posed:
@@ -161,7 +161,7 @@ def tree(energies: Sequence[Callable]) -> tuple[int, np.ndarray]:
 
 
 @one_thread
-def _all(posed: list[Posed], how: Settings, kept: Kept | None, count: int | None, progress: bool) -> list[MEP | None]:
+def _all(posed: list[Case], how: Settings, kept: Kept | None, count: int | None, progress: bool) -> list[MEP | None]:
     """All results, those that are kept and the others as their neighbours are found."""
     root, parent = tree([one.energy for one in posed])
     results: list[MEP | None] = [None] * len(posed)

@@ -20,7 +20,7 @@ from mepmeta.search.result import MEP
 from mepmeta.search.settings import Settings
 from mepmeta.spectra.factors import one_thread
 
-__all__ = ["Posed", "Workers", "search"]
+__all__ = ["Case", "Workers", "search"]
 
 #: Seconds until a new process has found its first path: it loads and compiles everything. Processes begin when they
 #: will save more than that.
@@ -32,8 +32,8 @@ CONFIG = (
 )  # fmt: skip
 
 
-class Posed(NamedTuple):
-    """A problem: its energy as it was given, and as the program that it is now, start and end."""
+class Case(NamedTuple):
+    """A problem of a map: its energy as it was given, and as the program that it is now, start and end."""
 
     given: Callable
     energy: Callable
@@ -64,7 +64,7 @@ class Workers:
             self.places.put(devices[k])
         self.processes = count - self.threads if on_cores else 0
         self.here, self.beside = ThreadPoolExecutor(self.threads), None
-        self.jobs: dict[Future, tuple[int, Posed, MEP | None]] = {}
+        self.jobs: dict[Future, tuple[int, Case, MEP | None]] = {}
         self.own: set[Future] = set()
 
     def idle(self) -> bool:
@@ -78,7 +78,7 @@ class Workers:
             self.beside = _beside(self.processes)
         return 0 if self.beside is None else self.processes
 
-    def begin(self, k: int, posed: Posed, near: MEP | None) -> None:
+    def begin(self, k: int, posed: Case, near: MEP | None) -> None:
         """Begin search k, here if there is a place."""
         if len(self.own) < self.threads or self.processes == 0:
             job = self.here.submit(self._one, posed, near)
@@ -87,7 +87,7 @@ class Workers:
             job = self.beside.submit(_elsewhere, posed.given, posed.start, posed.end, self.how, near)
         self.jobs[job] = k, posed, near
 
-    def _one(self, posed: Posed, near: MEP | None) -> MEP:
+    def _one(self, posed: Case, near: MEP | None) -> MEP:
         place, began = self.places.get(), time.monotonic()
         try:
             with jax.default_device(place):
