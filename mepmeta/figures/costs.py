@@ -39,8 +39,9 @@ def performance_profiles(panels: Mapping[str, Mapping[str, np.ndarray]], *, xlab
         columns: panels in a row.
     """
     rows = -(-len(panels) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(6.2, 2.2 * rows), sharey=True, squeeze=False)
     styles = _styles(list(dict.fromkeys(label for panel in panels.values() for label in panel)))
+    height = 2.2 * rows + 0.2 * -(-len(styles) // 3)  # and the rows of the legend
+    figure, axes = plt.subplots(rows, columns, figsize=(6.2, height), sharey=True, squeeze=False)
     for ax, (title, panel) in zip(axes.flat, panels.items(), strict=False):
         finite = np.concatenate([r[np.isfinite(r)] for r in panel.values()])
         end = 1.3 * finite.max(initial=2.0)
