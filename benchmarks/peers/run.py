@@ -27,6 +27,7 @@ SPIN_CODES = {"mepmeta improved": 1000, "mepmeta smooth": 1000, "spirit lean": 2
               "ase direct": 100, "ase loop": 30}  # fmt: skip
 FILM_CODES = ("mepmeta improved", "mepmeta smooth", "spirit VP", "spirit LBFGS_OSO")
 FILMS = [(10, 12), (30, 12), (100, 12), (300, 12), (30, 6), (30, 24), (30, 48)]
+LARGEST = [(1000, 12)]  # minutes, so on one core only
 
 
 def say(*words) -> None:
@@ -72,7 +73,7 @@ def throughput(cores: int, worker: Worker) -> list[dict]:
         key("spin", code, 1, 11): {"task": "spins", "options": {"code": code, "iterations": n}}
         for code, n in SPIN_CODES.items()
     }, 5)  # fmt: skip
-    for n, images in FILMS:
+    for n, images in FILMS + (LARGEST if cores == 1 else []):
         iterations = max(3, 2_000_000 // (n * n * images))
         rows += _turns(worker, {
             key("film", code, n * n, images): {
