@@ -1,11 +1,12 @@
-"""Learn the method: the numbers of L-BFGS, the network of ``mm.methods.Learned``, and when a search hands over.
+"""Learn the method: the numbers of L-BFGS, networks for its coefficients, and when a search hands over.
 
 Problems: skyrmions, antiskyrmions and walls on square and triangular lattices and chains of 12 to 24 cells, with
 couplings drawn at random, and random landscapes, all with ends in two minima; none of them is a problem of
 ``benchmarks.peers`` or of ``benchmarks.race``. All by an evolution strategy over whole runs. "search": numbers that
 decide when one part of ``find_mep`` hands over to the next, by the mean logarithm of the gradients of whole searches.
-"numbers" and "network": the rule of a step, by that of the gradients of single descents, which searches with L-BFGS
-have left: relaxations, climbs and the images of valleys. All over the gradients of today's default.
+"numbers", "network", "recurrent" and "secant": the rule of a step (``benchmarks.rules``), by that of the gradients of
+single descents, which searches with L-BFGS have left: relaxations, climbs and the images of valleys. All over the
+gradients of today's default.
 
 ``--minutes`` limits the trainings. A run that is cut off goes on from its checkpoint. The result is written into the
 package, with seed, cost and commit beside it, and the table on unseen descents into ``book/_data/learning``.
@@ -32,9 +33,9 @@ from jax.tree_util import Partial, register_dataclass  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 import mepmeta as mm  # noqa: E402
+from benchmarks import rules  # noqa: E402
 from mepmeta.learning import Evolution  # noqa: E402
-from mepmeta.methods.learned import FILE, Learned, Weights, untrained  # noqa: E402
-from mepmeta.methods.moves import limited  # noqa: E402
+from mepmeta.methods.learned import FILE  # noqa: E402
 from mepmeta.search import climb, converge, descent, relaxation, scout, valley  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,10 +54,10 @@ DRAWS, APART = 40, 0.2
 #: Iterations of a band: what its search leaves is of use also where the band does not converge.
 STEPS = 100
 #: Of the candidates, at first, and how many there are.
-SPREAD = {"search": 0.4, "numbers": 0.15, "network": 0.1}
-SIZE = {"search": 8, "numbers": 8, "network": 12}
+SPREAD = {"search": 0.4, "numbers": 0.15, "network": 0.1, "recurrent": 0.1, "secant": 0.1}
+SIZE = {"search": 8, "numbers": 8, "network": 12, "recurrent": 16, "secant": 12}
 #: Descents or searches in the loss of a candidate; descents of one kind that are kept of one search.
-BATCH, KEPT = {"search": 4, "numbers": 24, "network": 24}, 5
+BATCH, KEPT = {"search": 4} | dict.fromkeys(rules.KINDS, 24), 5
 #: A search that finds nothing, or another saddle, counts so many times its gradients; barriers are one to this part.
 LOST, SAME = 5.0, 1e-5
 
@@ -248,7 +249,7 @@ def pool(seed, kinds, each):
 def gradients(method, task, tol=None):
     """Gradients that a task takes with a method."""
     how, tol = dict(task.how), task.tol if tol is None else tol
-    if isinstance(method, Rule) and isinstance(task.problem.energy, Weighted):
+    if isinstance(method, rules.Rule) and isinstance(task.problem.energy, Weighted):
         task = task._replace(problem=replace(task.problem, energy=task.problem.energy.of(method.weight)))
     if how.get("before") is not None:
         if not isinstance(method, mm.methods.LBFGS):
@@ -307,22 +308,6 @@ def handed_over(numbers):
         descent.MINIMISER = FIXED
 
 
-@partial(
-    register_dataclass,
-    data_fields=["step", "angle", "growth", "by_image", "floor", "weights", "cap", "weight"], meta_fields=["memory"],
-)  # fmt: skip
-@dataclass(frozen=True)
-class Rule(Learned):
-    """The learned method with a largest move, for an energy whose mass has a weight."""
-
-    cap: float = 1.0
-    weight: float = 1.0
-
-    def update(self, parts, s, path, geometry):
-        move, s = super().update(parts, s, path, geometry)
-        return limited(move, geometry, jnp.asarray(self.cap, move.dtype)), s
-
-
 def start(kind, numbers=None):
     """Metaparameters to begin with, the logarithms of numbers; a network goes on from the numbers that were found."""
     if kind == "search":
@@ -330,22 +315,19 @@ def start(kind, numbers=None):
     if kind == "numbers":
         names = {"step": FIXED.step, "angle": FIXED.angle, "floor": FIXED.floor, "cap": 1.0, "weight": 1.0}
         return {name: np.log(value) for name, value in names.items()} | {"factors": np.zeros(3)}
-    return {name: x for name, x in numbers.items() if name != "factors"} | {"weights": network(numbers["factors"])}
+    factors = numbers["factors"] * (np.array([0, 1, 1]) if kind == "secant" else 1)
+    return {name: x for name, x in numbers.items() if name != "factors"} | {
+        "weights": rules.untrained(kind, SEED, factors)
+    }
 
 
-def network(factors):
-    """Weights that answer the same for all pairs."""
-    weights = untrained(SEED)
-    return Weights(weights.inner, np.concatenate([weights.outer[:-1], np.asarray(factors)[None]]))
-
-
-def made(params):
+def made(kind, params):
     """The numbers of a search, or the method of these metaparameters."""
     numbers = {name: np.exp(np.asarray(x)) for name, x in params.items() if name not in ("weights", "factors")}
-    if "near" in params:
+    if kind == "search":
         return numbers
-    weights = params["weights"] if "weights" in params else network(params["factors"])
-    return Rule(growth=FIXED.growth, memory=FIXED.memory, weights=weights, **numbers)
+    weights = params["weights"] if "weights" in params else rules.untrained(kind, SEED, params["factors"])
+    return rules.KINDS[kind](growth=FIXED.growth, memory=FIXED.memory, weights=weights, **numbers)
 
 
 def trained(kind, params, pool, minutes, seed):
@@ -362,15 +344,16 @@ def trained(kind, params, pool, minutes, seed):
         return float(np.mean([search_cost(method, s) for s in chosen] if kind == "search" else costs(method, chosen)))
 
     return mm.train(
-        jax.random.key(seed), None, sample, params, method=made, loss=loss, epochs=20000, iterations=1, batch=1,
-        rule=Evolution(spread=SPREAD[kind], population=SIZE[kind], seed=seed), checkpoint=WORK / f"{kind}.npz",
+        jax.random.key(seed), None, sample, params, method=partial(made, kind), loss=loss, epochs=20000, iterations=1,
+        batch=1, rule=Evolution(spread=SPREAD[kind], population=SIZE[kind], seed=seed),
+        checkpoint=WORK / f"{kind}.npz",
     )  # fmt: skip
 
 
 # What came of it
 
 
-def opponents(numbers, network):
+def opponents(found):
     """Name, method, and whether it knows what is stiff."""
     return {
         "steepest descent": (mm.methods.SteepestDescent(spring=0.0), False),
@@ -380,10 +363,8 @@ def opponents(numbers, network):
         "Anderson, exchange": (mm.methods.Anderson(), True),
         "L-BFGS": (FIXED, False),
         "L-BFGS, exchange": (FIXED, True),
-        "learned, zero weights": (made(start("numbers")), True),
-        "learned, numbers": (made(numbers), True),
-        "learned, network": (made(network), True),
-    }
+        "learned, zero weights": (made("numbers", start("numbers")), True),
+    } | {f"learned, {kind}": (made(kind, found[kind]), True) for kind in rules.KINDS}
 
 
 def table(tasks, methods):
@@ -409,7 +390,7 @@ def commit():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, nargs=3, default=(60, 20, 40), help="of search, numbers, network")
+    parser.add_argument("--minutes", type=float, nargs=5, default=(50, 20, 30, 30, 30), help=f"of {', '.join(SPREAD)}")
     parser.add_argument("--kinds", type=int, default=len(KINDS), help="kinds of problems")
     parser.add_argument("--each", type=int, default=8, help="problems of each kind")
     parser.add_argument("--seed", type=int, default=SEED)
@@ -434,9 +415,9 @@ def main():
     return 0
 
 
-def plain(params):
+def plain(kind, params):
     """Metaparameters as the numbers they are, in lists."""
-    method = made(params)
+    method = made(kind, params)
     if isinstance(method, dict):
         return {name: float(x) for name, x in method.items()}
     numbers = {name: float(getattr(method, name)) for name in ("step", "angle", "floor", "cap", "weight")}
@@ -448,7 +429,7 @@ def compared(seed, kinds, each, about, found, histories):
     result = {
         "about": about | {"generations": {kind: int(h.loss.size) for kind, h in histories.items()}},
         "history": {kind: h.loss.ravel().tolist() for kind, h in histories.items()},
-        "trained": {kind: plain(params) for kind, params in found.items()},
+        "trained": {kind: plain(kind, params) for kind, params in found.items()},
     }
 
     def keep():
@@ -458,10 +439,10 @@ def compared(seed, kinds, each, about, found, histories):
     _, unseen, _ = pool(UNSEEN + seed, kinds, each)
     result["about"] |= {
         "unseen": len(unseen),
-        "loss": {kind: float(np.mean(costs(made(found[kind]), unseen))) for kind in ("numbers", "network")},
+        "loss": {kind: float(np.mean(costs(made(kind, found[kind]), unseen))) for kind in rules.KINDS},
     }
     FILE.write_text(json.dumps({"about": result["about"], **result["trained"]["network"]}, indent=1) + "\n")
-    result["rows"] = table(unseen, opponents(found["numbers"], found["network"]))
+    result["rows"] = table(unseen, opponents(found))
     keep()
     print(json.dumps(result["about"]["loss"]))
 

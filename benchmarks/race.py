@@ -22,11 +22,10 @@ import numpy as np  # noqa: E402
 from jax.tree_util import Partial  # noqa: E402
 
 import mepmeta as mm  # noqa: E402
-from benchmarks import learn  # noqa: E402
-from benchmarks.learn import FIXED, Rule, Undamped, Weighted, film, handed_over, wire  # noqa: E402
+from benchmarks import learn, rules  # noqa: E402
+from benchmarks.learn import FIXED, Undamped, Weighted, film, handed_over, wire  # noqa: E402
 from benchmarks.peers.problems import LEPS, WELLS, leps, muller_brown  # noqa: E402
 from benchmarks.peers.records import provenance  # noqa: E402
-from mepmeta.methods.learned import Weights  # noqa: E402
 from mepmeta.search import climb, descent, relaxation, valley  # noqa: E402
 
 FILE = learn.DATA / "race.json"
@@ -153,11 +152,12 @@ def both(*more):
         yield
 
 
-def rule(numbers):
+def rule(kind, numbers):
     """The method of numbers in a file."""
-    weights = Weights(*(np.array(numbers[name]) for name in Weights._fields))
+    weights = rules.untrained(kind, 0, np.zeros(3))
+    weights = type(weights)(*(np.array(numbers[name]) for name in weights._fields))
     own = {name: np.asarray(numbers[name]) for name in ("step", "angle", "floor", "cap", "weight")}
-    return Rule(growth=FIXED.growth, memory=FIXED.memory, weights=weights, **own)
+    return rules.KINDS[kind](growth=FIXED.growth, memory=FIXED.memory, weights=weights, **own)
 
 
 def methods():
@@ -184,12 +184,11 @@ def methods():
         "FIRE": (both(minimiser(mm.methods.FIRE())), same),
     }
     if found:
-        numbers, network = (rule(found[name]) for name in ("numbers", "network"))
-        ways |= {
-            "trained hand-over": (both(handed_over(found["search"])), weighted(found["search"]["mass"])),
-            "trained numbers": (both(minimiser(numbers)), weighted(numbers.weight)),
-            "trained network": (both(minimiser(network)), weighted(network.weight)),
-        }
+        ways["trained hand-over"] = both(handed_over(found["search"])), weighted(found["search"]["mass"])
+    for kind in rules.KINDS:
+        if kind in found:
+            method = rule(kind, found[kind])
+            ways[f"trained {kind}"] = both(minimiser(method)), weighted(method.weight)
     return ways
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rounding import rounding
 
 import mepmeta as mm
+from benchmarks import rules
 from mepmeta.force import Parts
 from mepmeta.methods.gram import Gram, Strength, compact
 from mepmeta.methods.learned import FALL, MOST, Weights, corrections, untrained
@@ -68,6 +69,40 @@ def test_a_last_layer_of_zeros_is_lbfgs_to_rounding():
     classical, learned = run(mm.methods.LBFGS()), run(mm.methods.Learned(weights=zeros()))
     np.testing.assert_allclose(learned, classical, atol=amplified(classical))
     assert np.max(np.abs(run(mm.methods.Learned(weights=loud())) - classical)) > 1e-3
+
+
+@pytest.mark.parametrize("kind", rules.KINDS)
+def test_every_rule_that_is_compared_begins_as_lbfgs(kind):
+    """And leaves it with other weights; the force falls with them, too."""
+    weights = rules.untrained(kind, 3, np.zeros(3))
+    rule, classical = rules.KINDS[kind](weights=weights), run(mm.methods.LBFGS())
+    np.testing.assert_allclose(run(rule), classical, atol=amplified(classical))
+    other = run(replace(rule, weights=weights._replace(outer=loud().outer)))
+    assert np.max(np.abs(other - classical)) > 1e-3
+    force = [jnp.linalg.norm(spheres.project(x[0], jax.grad(energy)(x[0]))) for x in (other[0], other[-1])]
+    assert force[1] < 0.1 * force[0]
+
+
+@given(st.integers(0, 10**6))
+def test_a_mixed_secant_update_is_symmetric_and_keeps_its_last_pair(seed):
+    """Of the inverse H the coefficients tell H F, here for every F of a basis."""
+    rng = np.random.default_rng(seed)
+    n, m = 5, 3
+    A = rng.normal(size=(n, n))
+    A = A @ A.T + np.eye(n)
+    moves = rng.normal(size=(m, n))
+    changes, newest = moves @ A, rng.integers(m)
+    curvatures, mixed = np.sum(moves * changes, axis=1), rng.uniform(-0.5, 0.5, m)
+    H = []
+    for F in np.eye(n):
+        products = curvatures, moves @ changes.T, changes @ changes.T, moves @ F, changes @ F
+        gram = Gram(*map(jnp.asarray, products), jnp.asarray(newest, jnp.int32), jnp.asarray(0.3))
+        first, along, back = rules.updated(gram, jnp.asarray(F @ F), jnp.asarray(mixed))
+        H.append(first * F + along @ moves + back @ changes)
+    H = np.array(H)
+    size = np.linalg.norm(H) * np.linalg.cond(A) * 1e3
+    np.testing.assert_allclose(H, H.T, atol=rounding(size, n * m))
+    np.testing.assert_allclose(H @ changes[newest], moves[newest], atol=rounding(size * np.linalg.norm(changes), n * m))
 
 
 @pytest.mark.parametrize("weights", [zeros(), loud(), loud(2)], ids=["zeros", "loud", "louder"])

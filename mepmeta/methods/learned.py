@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -75,27 +75,39 @@ class Learned(LBFGS):
 
     weights: Weights = field(default_factory=_trained)
 
-    def remembered(self, nothing: Array) -> Array:
+    def remembered(self, nothing: Array) -> Any:
         """The average force of every image."""
         return nothing
 
     def coefficients(self, gram: Gram, strength: Strength, own: Array) -> tuple[Array, Array, Array, Array]:
-        force = strength.force
-        average = jnp.where(strength.fresh, force, own)
-        falls = strength.fresh | (force <= FALL * average)
+        average, falls, fallen = averages(strength, own)
         pair, whole, scale = corrections(self.weights, gram, strength, average)
         pair = jnp.where(falls[:, None], pair, 0)
         whole, scale = jnp.where(falls, whole, 0), jnp.exp(jnp.where(falls, scale, 0)) * gram.scale
         along, back = compact(gram._replace(scale=scale), jnp.exp(pair))
         longer = jnp.exp(whole)
-        average = jnp.where(falls, average + LAST * (force - average), average)
-        return longer * scale, longer[:, None] * along, longer[:, None] * back, average
+        return longer * scale, longer[:, None] * along, longer[:, None] * back, fallen
+
+
+def averages(strength: Strength, own: Array) -> tuple[Array, Array, Array]:
+    """The average force, whether the force keeps below it, and the average after this step."""
+    force = strength.force
+    average = jnp.where(strength.fresh, force, own)
+    falls = strength.fresh | (force <= FALL * average)
+    return average, falls, jnp.where(falls, average + LAST * (force - average), average)
 
 
 def corrections(weights: Weights, gram: Gram, strength: Strength, average: Array) -> tuple[Array, Array, Array]:
     """Logarithms of the factors: on every pair ``(N, memory)``, on the move and on the scale ``(N,)``."""
+    inner, outer = (jnp.asarray(w).astype(gram.curvatures.dtype) for w in weights)
+    hidden = jnp.tanh(weighted(features(gram, strength, average), inner))
+    return answers(hidden, outer, gram)
+
+
+def features(gram: Gram, strength: Strength, average: Array) -> Array:
+    """What the network is told of every pair, and 1; shape ``(N, memory, 8)``."""
     kind, m = gram.curvatures.dtype, gram.curvatures.shape[1]
-    full, newest = gram.curvatures > 0, gram.newest[:, None]
+    newest = gram.newest[:, None]
 
     def log(x: Array, y: Array) -> Array:
         """The logarithm of x/y, within bounds; 0 where there is none."""
@@ -119,10 +131,16 @@ def corrections(weights: Weights, gram: Gram, strength: Strength, average: Array
         jnp.where(strength.fresh, 0, fall),
         jnp.ones((), kind),
     )
-    inner, outer = (jnp.asarray(w).astype(kind) for w in weights)
-    product = partial(jnp.einsum, "nmi,ij->nmj", precision=lax.Precision.HIGHEST)
-    hidden = jnp.tanh(product(jnp.stack(told, axis=-1), inner))
-    answers = MOST * jnp.tanh(product(hidden, outer[:-1]) + outer[-1])
-    answers = jnp.where(full[:, :, None], answers, 0)
-    mean = jnp.sum(answers, axis=1) / jnp.maximum(jnp.sum(full, axis=1), 1).astype(kind)[:, None]
-    return answers[..., 0], mean[:, 1], mean[:, 2]
+    return jnp.stack(told, axis=-1)
+
+
+weighted = partial(jnp.einsum, "nmi,ij->nmj", precision=lax.Precision.HIGHEST)
+
+
+def answers(hidden: Array, outer: Array, gram: Gram) -> tuple[Array, Array, Array]:
+    """What hidden units say of every pair, and on average over them; shapes ``(N, memory)``, ``(N,)``, ``(N,)``."""
+    full = gram.curvatures > 0
+    said = MOST * jnp.tanh(weighted(hidden, outer[:-1]) + outer[-1])
+    said = jnp.where(full[:, :, None], said, 0)
+    mean = jnp.sum(said, axis=1) / jnp.maximum(jnp.sum(full, axis=1), 1).astype(said.dtype)[:, None]
+    return said[..., 0], mean[:, 1], mean[:, 2]
