@@ -164,7 +164,6 @@ def stage_machine() -> None:
         found = fresh.ask({"task": "compiling", "options": {"n": 30, "images": 12}})
     row = {key.replace(" ", "_") + "_s": value for key, value in found.items()}
     write(DATA / "compiling.csv", [{"spins": 900, "images": 12, **row}], "seconds of first and second calls, one core")
-    stage_answer()
 
 
 def stage_answer() -> None:

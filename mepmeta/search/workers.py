@@ -23,7 +23,7 @@ from mepmeta.spectra.factors import one_thread
 __all__ = ["Case", "Workers", "search"]
 
 #: Seconds until a new process has found its first path: it loads and compiles everything. Processes begin when they
-#: will save twice that: two cores may share what computes, and then the searches here wait for what compiles there.
+#: will save more than that.
 START = 20.0
 #: What says how numbers are computed, and where compiled programs are kept.
 CONFIG = (
@@ -74,7 +74,7 @@ class Workers:
     def _others(self) -> int:
         """Searches that may be made in other processes."""
         saved = self.left * self.least * self.processes / (1 + self.processes)
-        if self.beside is None and 2 * START < saved < np.inf:
+        if self.beside is None and START < saved < np.inf:
             self.beside = _beside(self.processes)
         return 0 if self.beside is None else self.processes
 
