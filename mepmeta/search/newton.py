@@ -20,6 +20,8 @@ PRODUCTS = 400
 FORCING = 0.1
 #: The trust region, in units of length: at first, at most, and where it gives up.
 RADIUS, WIDEST, NARROWEST = 0.5, 4.0, 1e-9
+#: Steps back into a valley that a step has left, at most.
+BACK = 2
 #: The mode that is followed is computed anew when the state has moved so far, in units of length.
 STALE = 0.1
 
@@ -33,7 +35,7 @@ class Step(NamedTuple):
 
 
 @compiled
-def newton_step(problem: Problem, x: Array, g: Array, mode: Array, radius: Array) -> Step:
+def newton_step(problem: Problem, x: Array, g: Array, mode: Array, radius: Array, climb: Array) -> Step:
     r"""One Newton step of conjugate gradients in a trust region, with the energy turned over along ``mode``.
 
     .. math:: \big(P\mathcal H P + |v\cdot\mathcal H v|\,v v^{\mathsf T}\big)\,p
@@ -50,6 +52,7 @@ def newton_step(problem: Problem, x: Array, g: Array, mode: Array, radius: Array
         g: its gradient.
         mode: unit vector v, or zero; of a mode from a nearby state the part tangent at x counts.
         radius: largest length of the step. A direction of negative curvature is followed to there.
+        climb: 1, or 0 for a step across ``mode``, which then leads neither up nor down along it.
 
     Source: :cite:t:`steihaug1983`; eigenvector following: :cite:t:`cerjan1981`.
     """
@@ -58,10 +61,7 @@ def newton_step(problem: Problem, x: Array, g: Array, mode: Array, radius: Array
     mode = geometry.project(x, mode)
     mode = mode / jnp.maximum(jnp.linalg.norm(jnp.ravel(mode)), jnp.finfo(x.dtype).tiny)
 
-    def turned(v: Array) -> Array:
-        return v - 2 * jnp.vdot(mode, v) * mode
-
-    r = -turned(g)
+    r = (1 + climb) * jnp.vdot(mode, g) * mode - g
     size = jnp.linalg.norm(jnp.ravel(r))
     stop = size * jnp.minimum(FORCING, jnp.sqrt(10 * size))
     tiny = jnp.finfo(x.dtype).tiny
@@ -137,6 +137,12 @@ def lowest_mode(problem: Problem) -> Rule:
     return rule
 
 
+def downhill(mode: np.ndarray, p: np.ndarray, before: Array, after: Array) -> bool:
+    """Whether the work along p of the force turned over along the mode, by its values at both ends, is positive."""
+    both = np.asarray(before) + np.asarray(after)
+    return bool(2 * np.vdot(mode, both) * np.vdot(mode, p) - np.vdot(both, p) >= 0)
+
+
 def newton(
     problem: Problem,
     x: Array,
@@ -154,10 +160,11 @@ def newton(
     The mode, ``mode`` at first, is asked for again when the state has moved by ``stale``; the search ends when it is
     farther than ``reach`` from where it began. The trust region is half a unit long at first, shrinks after a step
     against the turned force and grows after a good one to its edge. Work is computed from the forces at both ends of a
-    step: the energy is too large to show it.
+    step: the energy is too large to show it. On the way to a minimum a step against the force is not given up at once:
+    where it has left a valley that bends, such as the drift of a skyrmion from one site to the next, it is led back.
     """
     start, radius, evaluations, moved_since, steps = x, RADIUS, 1, np.inf, 0
-    mode = np.zeros(x.shape, x.dtype) if mode is None else mode
+    mode, one = np.zeros(x.shape, x.dtype) if mode is None else mode, np.ones((), x.dtype)
     _, residual, g = problem.look(x)
     while residual > tol and np.isfinite(residual):
         if steps == max_steps:
@@ -169,16 +176,23 @@ def newton(
             evaluations, moved_since = evaluations + count, 0.0
             if why:
                 return Stationary(x, residual, evaluations, steps, why)
-        step = newton_step(problem, x, g, mode, np.asarray(radius, x.dtype))
+        step = newton_step(problem, x, g, mode, np.asarray(radius, x.dtype), one)
         p, v = np.asarray(step.move), np.asarray(step.mode)
         after = problem.moved_by(x, p)
         _, size, g_after = problem.look(after)
         evaluations, steps = evaluations + 2 * int(step.products) + 1, steps + 1
-        both, moved = np.asarray(g) + np.asarray(g_after), float(np.linalg.norm(p))
-        fine = bool(np.isfinite(size))
-        # The work of the turned force, twice.
-        if fine and (size <= residual or 2 * np.vdot(v, both) * np.vdot(v, p) - np.vdot(both, p) >= 0):
-            radius = min(2 * radius, widest) if moved > 0.7 * radius else radius
+        moved = float(np.linalg.norm(p))
+        fine = bool(np.isfinite(size)) and (size <= residual or downhill(v, p, g, g_after))
+        wider, back = moved > 0.7 * radius, 0
+        # Along a soft mode a valley bends, and a straight step leaves it, up what is stiff: back, across the step.
+        while not fine and 0 < size < np.inf and back < BACK and not np.any(mode):
+            step = newton_step(problem, after, g_after, p / np.linalg.norm(p), np.asarray(radius, x.dtype), 0 * one)
+            p, after = p + np.asarray(step.move), problem.moved_by(after, np.asarray(step.move))
+            _, size, g_after = problem.look(after)
+            evaluations, back = evaluations + 2 * int(step.products) + 1, back + 1
+            fine, wider = bool(np.isfinite(size)) and downhill(v, p, g, g_after), radius <= RADIUS
+        if fine:
+            radius = min(2 * radius, widest) if wider else radius
             x, g, residual, moved_since = after, g_after, size, moved_since + moved
             if np.isfinite(reach) and problem.distance(start, x) > reach:
                 return Stationary(x, residual, evaluations, steps, "far")
