@@ -3,8 +3,11 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.tree_util import Partial
 
 import mepmeta as mm
+from mepmeta.problem import pose
+from mepmeta.search.newton import newton, sharper_mode
 
 
 def test_the_papers_saddles_in_both_charts():
@@ -64,3 +67,24 @@ def test_refused():
         mm.find_saddles(spin, jnp.array([[2.0, 0.0, 0.0]]), geometry=mm.Spheres(), progress=False)
     with pytest.raises(ValueError, match="modes"):
         mm.find_saddles(spin, jnp.array([[1.0, 0.0, 0.0]]), geometry=mm.Spheres(), modes=0, progress=False)
+
+
+def test_with_a_rough_mode_steps_gain_a_factor_with_a_sharp_one_digits():
+    """A saddle whose soft modes the rough mode has a part along."""
+    stiff, rng = jnp.array([-1.0, 0.01, 0.05, 0.3, 1.0, 4.0]), np.random.default_rng(3)
+    energy = Partial(saddle, stiff)
+    problem = pose(energy, mm.Flat(), np.zeros(6), np.ones(6), unit=1.0)
+    rough = np.eye(6)[0] + 0.1 * rng.normal(size=6)
+    rough, x = rough / np.linalg.norm(rough), 0.1 * rng.normal(size=6)
+    sharp, _, why = sharper_mode(problem)(np.zeros(6), rough)
+    assert why == "" and np.linalg.norm(sharp[1:]) < 0.05 * np.linalg.norm(rough[1:])
+    count = {
+        name: newton(problem, x, tol=1e-10, max_steps=500, mode=rough, rule=rule)
+        for name, rule in {"rough": None, "sharp": sharper_mode(problem)}.items()
+    }
+    assert count["sharp"].ended == "converged"
+    assert count["sharp"].evaluations < count["rough"].evaluations / 2
+
+
+def saddle(stiff, x):
+    return jnp.sum(stiff * x**2) / 2 + jnp.sum(x**4) / 4

@@ -6,6 +6,7 @@ import numpy as np
 
 from mepmeta.problem import Problem
 from mepmeta.search.converge import PROMINENCE, TIGHTER, Verdict, doubt, enough
+from mepmeta.search.newton import sharper_mode
 from mepmeta.search.result import MEP, StationaryPoint, extrema, profile_of
 from mepmeta.search.scout import AROUND
 from mepmeta.search.state import Rules, Search
@@ -15,6 +16,8 @@ __all__ = ["continued", "leads_on"]
 
 #: Newton steps to the saddle from that of the neighbour, at most.
 STEPS = 60
+#: The mode that these climb along is sharpened when the state has moved so far, in units of length.
+STALE = 0.02
 
 
 def leads_on(r: MEP) -> bool:
@@ -52,7 +55,8 @@ def continued(
     x, before, after = (problem.inside(y) for y in (near.saddle, near.path[top - 1], near.path[top + 1]))
     h = np.diff(near.position[top - 1 : top + 2])
     mode, reach = h[0] / h[1] * (after - x) + h[1] / h[0] * (x - before), AROUND * near.position[-1] / problem.units[1]
-    found = band.refined(x, climb=False, tol=tol, max_steps=STEPS, mode=mode, reach=reach)
+    limits = {"rule": sharper_mode(problem), "mode": mode, "stale": STALE, "reach": reach}
+    found = band.refined(x, climb=False, tol=tol, max_steps=STEPS, **limits)
     modes = band.modes(found.state) if found.ended == "converged" else None
     if modes is None or modes.negative != 1:
         return None

@@ -22,6 +22,8 @@ __all__ = ["ENDPOINT_TOL", "Relaxed", "downhill", "relax", "relaxed"]
 ENDPOINT_TOL = 1e-9
 #: From this force on quasi-Newton steps have so many gradients more; then Newton steps take over.
 NEAR, LAST = 1e-5, 0
+#: After so many gradients of a descent Newton steps take over wherever it is: it creeps, as along a valley that bends.
+CREEPS = 200
 #: Largest move of a particle in the kick off a stationary state that is no minimum, and how many there are.
 KICK, KICKS = 0.1, 8
 #: Energies at two states that differ by less than this, in units of the problem, do not say which is lower.
@@ -74,7 +76,7 @@ def relaxed(problem: Problem, x: Array, tol: float | None, max_steps: int) -> Re
     modes = Modes(np.zeros(0), np.zeros((0, *x.shape), x.dtype), 0.0, 0)
     steps, cliffs, before = 0, 0, None
     # A quasi-Newton step costs a gradient, a product of Newton steps two; but where it is soft the first creeps.
-    for force, at_most in ((NEAR, max_steps), (wanted, LAST)):
+    for force, at_most in ((NEAR, CREEPS), (wanted, LAST)):
         down = descend(problem, x, max(wanted, force), min(at_most, max_steps - steps) + 1, before=before)
         x, residual, before, cliffs = down.state, down.residual, down.march, cliffs + down.refused
         steps, evaluations = steps + down.evaluations - 1, evaluations + down.evaluations
