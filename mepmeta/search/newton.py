@@ -22,8 +22,6 @@ FORCING = 0.1
 RADIUS, WIDEST, NARROWEST = 0.5, 4.0, 1e-9
 #: How often a mode is made sharper at one state.
 SHARPER = 2
-#: Steps back into a valley that a step has left, at most.
-BACK = 2
 #: The mode that is followed is computed anew when the state has moved so far, in units of length.
 STALE = 0.1
 
@@ -197,8 +195,7 @@ def newton(
     The mode, ``mode`` at first, is asked for again when the state has moved by ``stale``; the search ends when it is
     farther than ``reach`` from where it began. The trust region is half a unit long at first, shrinks after a step
     against the turned force and grows after a good one to its edge. Work is computed from the forces at both ends of a
-    step: the energy is too large to show it. On the way to a minimum a step against the force is not given up at once:
-    where it has left a valley that bends, such as the drift of a skyrmion from one site to the next, it is led back.
+    step: the energy is too large to show it.
     """
     start, radius, evaluations, moved_since, steps = x, RADIUS, 1, np.inf, 0
     mode, one = np.zeros(x.shape, x.dtype) if mode is None else mode, np.ones((), x.dtype)
@@ -220,18 +217,8 @@ def newton(
         evaluations, steps = evaluations + 2 * int(step.products) + 1, steps + 1
         moved = float(np.linalg.norm(p))
         fine = bool(np.isfinite(size)) and (size <= residual or downhill(v, p, g, g_after))
-        wider, back = moved > 0.7 * radius, 0
-        # Along a soft mode a valley bends, and a straight step leaves it, up what is stiff: back, across the step.
-        while not fine and 0 < size < np.inf and back < BACK and not np.any(mode):
-            step = newton_step(
-                problem, after, g_after, p / np.linalg.norm(p), np.asarray(radius, x.dtype), 0 * one, 0 * one
-            )
-            p, after = p + np.asarray(step.move), problem.moved_by(after, np.asarray(step.move))
-            _, size, g_after = problem.look(after)
-            evaluations, back = evaluations + 2 * int(step.products) + 1, back + 1
-            fine, wider = bool(np.isfinite(size)) and downhill(v, p, g, g_after), radius <= RADIUS
         if fine:
-            radius = min(2 * radius, widest) if wider else radius
+            radius = min(2 * radius, widest) if moved > 0.7 * radius else radius
             x, g, residual, moved_since = after, g_after, size, moved_since + moved
             if np.isfinite(reach) and problem.distance(start, x) > reach:
                 return Stationary(x, residual, evaluations, steps, "far")
