@@ -110,10 +110,11 @@ def check_floats(name: str, x: Any, kind: str = "a float array") -> None:
         raise ValueError(f"{name} has coordinates that are not finite")
 
 
-def check_count(name: str, value: Any, least: int = 1) -> None:
-    """A whole number, at least 1, that a loop can count to."""
+def check_count(name: str, value: Any, least: int = 1) -> int:
+    """A whole number, at least 1, that a loop can count to: without the few digits that one of NumPy's may have."""
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not least <= value <= MOST:
         raise ValueError(f"{name} must be at least {least}, a whole number, got {shown(value)}")
+    return int(value)
 
 
 def check_option(name: str, value: Any, options: tuple[str, ...]) -> None:

@@ -244,7 +244,7 @@ def iterate(
     >>> bool(jnp.allclose(r.path, mep, atol=1e-4)), bool(r.diverged)
     (True, False)
     """
-    check_count("steps", steps)
+    steps = check_count("steps", steps)
     energy, path = _checked(energy, path, params, geometry, tangent, spring, climb)
     if observe is not None:
         observe = check_record("observe", observe, path)
@@ -286,7 +286,7 @@ def iterate_batch(
     >>> r.path.shape, bool(jnp.allclose(r.path, mep, atol=1e-4)), int(r.diverged.sum())
     ((100, 9, 2), True, 0)
     """
-    check_count("steps", steps)
+    steps = check_count("steps", steps)
     energy, paths = _checked(energy, paths, params, geometry, tangent, spring, climb, batch=True)
     r, energies = _iterate_batch_jit(energy, paths, params, steps, geometry, tangent, spring, climb)
     _judge(energies, tangent)

@@ -39,7 +39,7 @@ def straight_path(start: Array, end: Array, n_images: int, *, geometry: Geometry
     check_state(end, "end", geometry)
     if jnp.shape(start) != jnp.shape(end):
         raise ValueError(f"start and end must have one shape, got {jnp.shape(start)} and {jnp.shape(end)}")
-    check_count("n_images", n_images, 3)
+    n_images = check_count("n_images", n_images, 3)
     if start.dtype != end.dtype:
         raise ValueError(f"start and end must have one precision, got {start.dtype} and {end.dtype}")
     path = _straight(jnp.asarray(start), jnp.asarray(end), n_images, geometry)

@@ -262,8 +262,8 @@ def train(
     >>> bool(params > jnp.log(0.01) and history.loss[0, -1] < history.loss[0, 0] < 0)  # a longer one is better
     True
     """
-    for name, value in {"steps": steps, "epochs": epochs, "iterations": iterations, "batch": batch}.items():
-        check_count(name, value)
+    counts = {"steps": steps, "epochs": epochs, "iterations": iterations, "batch": batch}
+    steps, epochs, iterations, batch = (check_count(name, value) for name, value in counts.items())
     check_answers(safeguard=safeguard, progress=progress)
     check_key(key)
     if not known(key, params):

@@ -265,3 +265,23 @@ def test_random_bad_input(only):
         if kind.split()[0].isupper():
             faults.append((kind, name, what, said))
     assert not faults
+
+
+def test_counts_of_few_digits_count_as_far_as_others():
+    """NumPy's whole numbers of one byte: 200 + 200 is none of them."""
+    n, key, line = np.uint8(200), jax.random.key(0), mm.straight_path(jnp.array([0.0, 0.0]), jnp.array([0.0, 3.0]), 5)
+    spin = mm.Heisenberg((1,), anisotropy=[(1.0, (1, 0, 0)), (-2.0, (0, 0, 1))])
+    start, how = jnp.array([[[0.6, 0.0, 0.8]]]), {"temperature": 0.1, "damping": 0.1, "dt": 0.01, "progress": False}
+
+    def core(x):
+        return jnp.where(x[0, 0] > 0, 1, 2)
+
+    for count in (
+        lambda n: mm.simulate(key, spin, start, steps=n, every=n, **how).states,
+        lambda n: mm.count_escapes(key, spin, start, core, steps=n, **how).time,
+        lambda n: mm.iterate(mm.single_spin(), line, mm.NEBParams(0.1, 1.0, 3.0), n).path,
+        lambda n: mm.relax(mm.single_spin(), jnp.array([0.2, 0.1]), max_steps=n).state,
+        lambda n: mm.straight_path(line[0], line[-1], n),
+        lambda n: mm.find_mep(mm.single_spin(), line[0], line[-1], max_steps=n, patience=n, progress=False).barrier,
+    ):
+        np.testing.assert_array_equal(count(n), count(200))

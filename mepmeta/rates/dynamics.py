@@ -206,8 +206,9 @@ def simulate(
     >>> bool(abs(spin(free.states[0]) - spin(start[0])) < 1e-6)  # precession keeps the energy
     True
     """
-    energy, S, constants = _checked(key, energy, states, temperature, damping, dt, steps, moments, progress)
-    check_count("every", every)
+    steps = check_count("steps", steps)
+    energy, S, constants = _checked(key, energy, states, temperature, damping, dt, moments, progress)
+    every = check_count("every", every)
     if observe is not None:
         check_function("observe", observe)
 
@@ -266,7 +267,8 @@ def count_escapes(
     Raises:
         ValueError: as :func:`simulate`, and when ``core`` is not a whole number or a trajectory starts in none.
     """
-    energy, S, constants = _checked(key, energy, states, temperature, damping, dt, steps, moments, progress)
+    steps = check_count("steps", steps)
+    energy, S, constants = _checked(key, energy, states, temperature, damping, dt, moments, progress)
     check_record("core", core, states[0])
     core = traced(core, states[0])
     out = jax.eval_shape(core, states[0])
@@ -305,7 +307,6 @@ def _checked(
     temperature: float,
     damping: float,
     dt: float,
-    steps: int,
     moments: float | Array,
     progress: bool,
 ) -> tuple[Callable, Array, tuple[Array, ...]]:
@@ -317,7 +318,6 @@ def _checked(
     check_number("the temperature k_BT", temperature, "an energy >= 0", 0)
     check_damping(damping)
     check_positive(dt=dt)
-    check_count("steps", steps)
     states = jnp.asarray(states)
     energy = check_energy(energy, states, axes=1)
     live = energy.live() if hasattr(energy, "live") else np.ones(states.shape[1:-1], bool)

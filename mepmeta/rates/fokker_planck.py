@@ -88,8 +88,8 @@ def relaxation_rates(
         raise ValueError("relaxation_rates takes the Heisenberg energy of one cell without bonds")
     check_positive(temperature=temperature)
     check_damping(damping, positive=True)
-    check_count("degree", degree)
-    check_count("k", k)
+    degree = check_count("degree", degree)
+    k = check_count("k", k)
     S, R = _spherical_operators(degree)
     identity = sp.sparse.eye_array(S[0].shape[0], format="csr")
     b = [float(component) * identity for component in np.asarray(energy.field).reshape(3)]

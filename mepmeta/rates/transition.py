@@ -164,7 +164,7 @@ def transition_rate(
     (1.0, 2.16124969, 0.0002826473)
     """
     check_damping(damping)
-    check_count("multiplicity", multiplicity)
+    multiplicity = check_count("multiplicity", multiplicity)
     if soft is not None:
         check_number("soft", soft, "an eigenvalue, a finite number >= 0", 0)
     check_untraced("transition_rate", minimum, saddle)

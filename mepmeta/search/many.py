@@ -89,7 +89,7 @@ def find_meps(
         raise ValueError("find_meps lays its own first paths: pass a path to find_mep")
     check_answers(progress=progress)
     if workers is not None:
-        check_count("workers", workers)
+        workers = check_count("workers", workers)
     if not is_row(energies) or hasattr(energies, "dtype"):
         raise ValueError(f"energies must be a list of energies, got {shown(energies)}")
     starts, ends = (_each(name, x, len(energies)) for name, x in {"starts": starts, "ends": ends}.items())

@@ -159,7 +159,7 @@ def relax(
     """
     check_untraced("relax", state)
     check_state(state, "the state", geometry, axes=1)
-    check_count("max_steps", max_steps)
+    max_steps = check_count("max_steps", max_steps)
     check_positive(**{name: x for name, x in {"tol": tol, "unit": unit}.items() if x is not None})
     energy = check_energy(energy, state, geometry)
     check_untraced("relax", energy)

@@ -73,8 +73,8 @@ def checked(energy: Callable, start: Array, end: Array, how: Settings) -> tuple[
         raise ValueError(f"start and end must have one shape and dtype, got {kinds}")
     if np.array_equal(start, end):
         raise ValueError("start and end are the same state: there is no path between them")
-    check_count("max_steps", how.max_steps)
-    check_count("patience", how.patience)
+    counts = {name: check_count(name, getattr(how, name)) for name in ("max_steps", "patience")}
+    how = how._replace(**counts)
     check_answers(climb=how.climb, relax_endpoints=how.relax_endpoints, progress=how.progress)
     for name, way in {"method": how.method, "fallback": how.fallback}.items():
         parts = [hasattr(way, part) for part in ("init", "update", "spacing")]
@@ -87,7 +87,7 @@ def checked(energy: Callable, start: Array, end: Array, how: Settings) -> tuple[
             states, kind = f"{start.shape} of {start.dtype}", f"{how.path.shape} of {how.path.dtype}"
             raise ValueError(f"the path must hold states of shape {states}, got shape {kind}")
     elif how.n_images is not None:
-        check_count("n_images", how.n_images, 3)
+        how = how._replace(n_images=check_count("n_images", how.n_images, 3))
     if how.window is not None:
         check_positive(window=how.window)
         if how.n_images is not None:

@@ -62,7 +62,7 @@ def find_paths(
     >>> [bool(r.saddle[1] > 0) for r in found]
     [False, True]
     """
-    check_count("paths", paths)
+    paths = check_count("paths", paths)
     if "path" in options:
         raise ValueError("find_paths lays its own first paths: pass a path to find_mep")
     key = jax.random.key(0) if key is None else key

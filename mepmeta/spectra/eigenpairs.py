@@ -42,7 +42,7 @@ def lowest_eigenpairs(H: sp.sparse.csc_array, k: int) -> tuple[np.ndarray, np.nd
     Raises:
         ValueError: for a matrix that is not square, symmetric and finite, or k below 1.
     """
-    check_count("k", k)
+    k = check_count("k", k)
     H = checked_matrix(H)
     return eigenpairs(H, min(k, H.shape[0]))[:2]
 

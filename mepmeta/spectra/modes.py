@@ -168,7 +168,7 @@ def lowest_modes(energy: Callable[[Array], Array], x: Array, k: int = 4, *, geom
     ([-2.0, 4.0], 1)
     """
     check_state(x, "the state", geometry)
-    check_count("k", k)
+    k = check_count("k", k)
     x = jnp.asarray(x)
     return lowest(finite_at(check_energy(energy, x, geometry), x), x, k, geometry)
 

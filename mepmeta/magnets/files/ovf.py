@@ -72,7 +72,7 @@ def save(
         ValueError: for an array that is not of vectors, not finite, or with a zero vector; an unknown ``data``.
     """
     check_option("data", data, ("binary 8", "binary 4", "text"))
-    check_count("atoms", atoms)
+    atoms = check_count("atoms", atoms)
     if band is not None:
         check_answers(band=band)
     listed = isinstance(states, (list, tuple)) and np.ndim(states[0] if states else 0) > 1
@@ -119,7 +119,7 @@ def load(path: str | Path, *, atoms: int = 1) -> Array:
         ValueError: with file and line, for a file that is cut or of another kind: another mesh, segments of different
             shape, vectors that are zero, not finite or not of three components.
     """
-    check_count("atoms", atoms)
+    atoms = check_count("atoms", atoms)
     file = _File(path)
     file.expect(r"OOMMF:?\s+OVF\s+2\.0")
     count = int(file.expect(r"Segment count\s*:\s*(\d{1,9})")[1])
