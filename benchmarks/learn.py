@@ -390,7 +390,7 @@ def commit():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, nargs=5, default=(50, 20, 30, 30, 30), help=f"of {', '.join(SPREAD)}")
+    parser.add_argument("--minutes", type=float, nargs=5, default=(40, 15, 30, 30, 30), help=f"of {', '.join(SPREAD)}")
     parser.add_argument("--kinds", type=int, default=len(KINDS), help="kinds of problems")
     parser.add_argument("--each", type=int, default=8, help="problems of each kind")
     parser.add_argument("--seed", type=int, default=SEED)

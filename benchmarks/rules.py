@@ -10,8 +10,19 @@ import numpy as np
 from jax import Array, lax
 from jax.tree_util import register_dataclass
 
-from mepmeta.methods.gram import compact
-from mepmeta.methods.learned import FEATURES, HIDDEN, Learned, Weights, answers, averages, features, weighted
+from mepmeta.methods.learned import (
+    FEATURES,
+    HIDDEN,
+    Learned,
+    Weights,
+    answers,
+    averages,
+    corrected,
+    corrections,
+    features,
+    mean_of_pairs,
+    weighted,
+)
 from mepmeta.methods.moves import limited
 
 #: A vector of a secant update is between that of BFGS and so much of the other one, on either side.
@@ -57,19 +68,14 @@ class LSTM(Rule):
         said, kept = (jnp.where(strength.fresh, 0, x) for x in (said, kept))
         told = features(gram, strength, average)
         inner, outer, cell = (jnp.asarray(w).astype(told.dtype) for w in self.weights)
-        full = (gram.curvatures > 0)[:, :, None]
-        mean = jnp.sum(jnp.where(full, told, 0), axis=1) / jnp.maximum(jnp.sum(full, axis=1), 1).astype(told.dtype)
-        gates = jnp.split(weighted(jnp.concatenate([mean, said], axis=1)[:, None], cell)[:, 0], 4, axis=1)
+        seen = jnp.concatenate([mean_of_pairs(told, gram), said], axis=1)
+        gates = jnp.split(weighted(seen[:, None], cell)[:, 0], 4, axis=1)
         enter, forget, leave = map(jax.nn.sigmoid, gates[:3])
         kept = forget * kept + enter * jnp.tanh(gates[3])
         said = leave * jnp.tanh(kept)
         every = jnp.broadcast_to(said[:, None], (*told.shape[:2], HIDDEN))
         hidden = jnp.tanh(weighted(jnp.concatenate([told, every], axis=2), inner))
-        pair, whole, scale = answers(hidden, outer, gram)
-        pair, whole, scale = jnp.where(falls[:, None], pair, 0), jnp.where(falls, whole, 0), jnp.where(falls, scale, 0)
-        scale, longer = jnp.exp(scale) * gram.scale, jnp.exp(whole)
-        along, back = compact(gram._replace(scale=scale), jnp.exp(pair))
-        return longer * scale, longer[:, None] * along, longer[:, None] * back, (fallen, said, kept)
+        return *corrected(gram, falls, *answers(hidden, outer, gram)), (fallen, said, kept)
 
 
 @_rule
@@ -86,8 +92,7 @@ class Secant(Rule):
 
     def coefficients(self, gram, strength, own):
         average, falls, fallen = averages(strength, own)
-        inner, outer = (jnp.asarray(w).astype(gram.curvatures.dtype) for w in self.weights)
-        pair, whole, scale = answers(jnp.tanh(weighted(features(gram, strength, average), inner)), outer, gram)
+        pair, whole, scale = corrections(self.weights, gram, strength, average)
         mixed = jnp.where(falls[:, None], MIXED * jnp.tanh(pair), 0)
         longer, scale = jnp.exp(jnp.where(falls, whole, 0)), jnp.exp(jnp.where(falls, scale, 0)) * gram.scale
         first, along, back = jax.vmap(updated)(gram._replace(scale=scale), strength.soft, mixed)

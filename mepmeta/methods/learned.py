@@ -14,7 +14,21 @@ from jax.tree_util import register_dataclass
 from mepmeta.methods.gram import LBFGS, Gram, Strength, compact
 from mepmeta.methods.moves import tiny
 
-__all__ = ["FEATURES", "FILE", "Learned", "Weights", "corrections", "untrained"]
+__all__ = [
+    "FEATURES",
+    "FILE",
+    "HIDDEN",
+    "Learned",
+    "Weights",
+    "answers",
+    "averages",
+    "corrected",
+    "corrections",
+    "features",
+    "mean_of_pairs",
+    "untrained",
+    "weighted",
+]
 
 #: What was trained, with its seed, its cost and the commit of the code that trained it.
 FILE = Path(__file__).with_name("learned.json")
@@ -81,12 +95,7 @@ class Learned(LBFGS):
 
     def coefficients(self, gram: Gram, strength: Strength, own: Array) -> tuple[Array, Array, Array, Array]:
         average, falls, fallen = averages(strength, own)
-        pair, whole, scale = corrections(self.weights, gram, strength, average)
-        pair = jnp.where(falls[:, None], pair, 0)
-        whole, scale = jnp.where(falls, whole, 0), jnp.exp(jnp.where(falls, scale, 0)) * gram.scale
-        along, back = compact(gram._replace(scale=scale), jnp.exp(pair))
-        longer = jnp.exp(whole)
-        return longer * scale, longer[:, None] * along, longer[:, None] * back, fallen
+        return *corrected(gram, falls, *corrections(self.weights, gram, strength, average)), fallen
 
 
 def averages(strength: Strength, own: Array) -> tuple[Array, Array, Array]:
@@ -95,6 +104,14 @@ def averages(strength: Strength, own: Array) -> tuple[Array, Array, Array]:
     average = jnp.where(strength.fresh, force, own)
     falls = strength.fresh | (force <= FALL * average)
     return average, falls, jnp.where(falls, average + LAST * (force - average), average)
+
+
+def corrected(gram: Gram, falls: Array, pair: Array, whole: Array, scale: Array) -> tuple[Array, Array, Array]:
+    """Coefficients of the step with factors of these logarithms, and with none where the force does not fall."""
+    pair = jnp.where(falls[:, None], pair, 0)
+    longer, scale = jnp.exp(jnp.where(falls, whole, 0)), jnp.exp(jnp.where(falls, scale, 0)) * gram.scale
+    along, back = compact(gram._replace(scale=scale), jnp.exp(pair))
+    return longer * scale, longer[:, None] * along, longer[:, None] * back
 
 
 def corrections(weights: Weights, gram: Gram, strength: Strength, average: Array) -> tuple[Array, Array, Array]:
@@ -139,8 +156,13 @@ weighted = partial(jnp.einsum, "nmi,ij->nmj", precision=lax.Precision.HIGHEST)
 
 def answers(hidden: Array, outer: Array, gram: Gram) -> tuple[Array, Array, Array]:
     """What hidden units say of every pair, and on average over them; shapes ``(N, memory)``, ``(N,)``, ``(N,)``."""
-    full = gram.curvatures > 0
     said = MOST * jnp.tanh(weighted(hidden, outer[:-1]) + outer[-1])
-    said = jnp.where(full[:, :, None], said, 0)
-    mean = jnp.sum(said, axis=1) / jnp.maximum(jnp.sum(full, axis=1), 1).astype(said.dtype)[:, None]
+    said = jnp.where(gram.curvatures[:, :, None] > 0, said, 0)
+    mean = mean_of_pairs(said, gram)
     return said[..., 0], mean[:, 1], mean[:, 2]
+
+
+def mean_of_pairs(x: Array, gram: Gram) -> Array:
+    """The mean over the places that hold a pair, of shape ``(N, memory, k)``; 0 where there is none."""
+    full = gram.curvatures[:, :, None] > 0
+    return jnp.sum(jnp.where(full, x, 0), axis=1) / jnp.maximum(jnp.sum(full, axis=1), 1).astype(x.dtype)
