@@ -264,7 +264,7 @@ def check_problem(
     steps: int = 1,
     spring: Spring = "raw",
 ) -> Energy:
-    steps = check_count("steps", steps)
+    check_count("steps", steps)
     check_option("spring", spring, SPRINGS)
     check_path(path, geometry)
     energy = check_energy(energy, path, geometry, axes=1)
