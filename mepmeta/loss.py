@@ -186,7 +186,8 @@ def loss(
     True
     """
     check_params(params)
-    energy, path = check_problem(energy, path, reference, geometry, steps, spring), jnp.asarray(path)
+    steps = check_count("steps", steps)
+    energy, path = check_problem(energy, path, reference, geometry, spring), jnp.asarray(path)
     before, L = _loss_jit(energy, path, params, steps, reference, geometry, spring)
     check_overestimates(before, energy, [path])
     return L
@@ -225,7 +226,8 @@ def loss_and_gradient(
     paths = jnp.asarray(paths)
     first = np.asarray(paths)[0] if known(paths) else paths[0]  # NumPy compiles nothing
     check_params(params)
-    energy = check_problem(energy, first, reference, geometry, steps, spring)
+    steps = check_count("steps", steps)
+    energy = check_problem(energy, first, reference, geometry, spring)
     before, result = _losses_and_gradients_jit(energy, paths, params, steps, reference, geometry, spring)
     check_overestimates(before, energy, paths)
     return result
@@ -261,10 +263,8 @@ def check_problem(
     path: Array,
     reference: float | Array,
     geometry: Geometry,
-    steps: int = 1,
     spring: Spring = "raw",
 ) -> Energy:
-    check_count("steps", steps)
     check_option("spring", spring, SPRINGS)
     check_path(path, geometry)
     energy = check_energy(energy, path, geometry, axes=1)

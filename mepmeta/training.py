@@ -294,7 +294,7 @@ def train(
 
     batch_key, test_key = jax.random.split(key)
     test = jax.jit(jax.vmap(sample))(jax.random.split(test_key, TEST_PATHS))
-    energy = check_problem(energy, test[0], reference, geometry, steps, spring)
+    energy = check_problem(energy, test[0], reference, geometry, spring)
     check_batch(test, geometry)
     start = jnp.stack([jnp.asarray(leaf, test.dtype) for leaf in leaves])
     x = jnp.log(start) if safeguard else start

@@ -281,6 +281,7 @@ def test_counts_of_few_digits_count_as_far_as_others():
         lambda n: mm.count_escapes(key, spin, start, core, steps=n, **how).time,
         lambda n: mm.iterate(mm.single_spin(), line, mm.NEBParams(0.1, 1.0, 3.0), n).path,
         lambda n: mm.loss(mm.single_spin(), line, mm.NEBParams(0.1, 1.0, 3.0), steps=n, reference=1.0),
+        lambda n: mm.loss_and_gradient(mm.single_spin(), line[None], mm.NEBParams(), steps=n, reference=1.0)[0],
         lambda n: mm.relax(mm.single_spin(), jnp.array([0.2, 0.1]), max_steps=n).state,
         lambda n: mm.straight_path(line[0], line[-1], n),
         lambda n: mm.find_mep(mm.single_spin(), line[0], line[-1], max_steps=n, patience=n, progress=False).barrier,
